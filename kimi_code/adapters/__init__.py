@@ -1,0 +1,1 @@
+"""The only translators: providers and the runtime to Model, kimi_tools to Toolbox."""

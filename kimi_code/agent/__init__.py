@@ -1,0 +1,1 @@
+"""The plan-act-verify loop. Knows no screen, no disk, no model library."""

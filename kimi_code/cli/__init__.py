@@ -1,0 +1,1 @@
+"""The command line. The one place where imports may be lazy."""

@@ -1,0 +1,42 @@
+"""What a face may ask of the engine. Plain data; the engine answers with events."""
+
+from typing import Literal
+
+import msgspec
+
+from kimi_code.events import Attachment, Decision
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of all commands."""
+
+
+class Say(Command, tag="say"):
+    """A person's message: starts a turn, or steers the one that runs."""
+
+    text: str
+    attachments: list[Attachment] = []
+
+
+class Answer(Command, tag="answer"):
+    """The decision on an `approval.requested` event."""
+
+    approval: str
+    decision: Decision
+    by: str = "person"
+
+
+class Interrupt(Command, tag="interrupt"):
+    """End the running turn at the next safe point; what ran is recorded."""
+
+
+class SetMode(Command, tag="set_mode"):
+    mode: Literal["manual", "auto", "yolo", "plan"]
+
+
+class Compact(Command, tag="compact"):
+    """Shorten what the model is shown, now."""
+
+
+class Stop(Command, tag="stop"):
+    """End the engine after the running turn has ended."""

@@ -1,0 +1,1 @@
+"""The face without a terminal: one task in, text or JSON out."""

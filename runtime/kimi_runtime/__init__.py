@@ -1,0 +1,1 @@
+"""Runs quantised models. Knows no agent, no tool and no terminal."""

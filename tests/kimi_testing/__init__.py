@@ -1,0 +1,1 @@
+"""What ships for tests and demonstrations: a scripted model, its server, workspaces."""
