@@ -186,14 +186,14 @@ class CandidatesStarted(Fact, tag="candidates.started"):
 
 
 class CandidateTried(Fact, tag="candidate.tried"):
-    """`passed`: the verification commands held in the throw-away copy. `tokens`: its completion."""
+    """`passed`: the verification commands held in the throw-away copy. `usage` is this answer's share."""
 
     round: int
     candidate: int
     passed: bool
     summary: str
     files: list[str] = []
-    tokens: int = 0
+    usage: Usage = Usage()
 
 
 class VerifyStarted(Fact, tag="verify.started"):

@@ -124,7 +124,14 @@ class Model(Protocol):
 
 
 class BadCall(Exception):
-    """The arguments do not fit the tool; the text tells the model what to do instead."""
+    """The call cannot be made; the text tells the model what to do instead.
+
+    denied: it was refused for safety (a path outside the workspace), not misunderstood.
+    """
+
+    def __init__(self, text: str, *, denied: bool = False) -> None:
+        super().__init__(text)
+        self.denied = denied
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +216,10 @@ class Workspace(Protocol):
 
     async def check_at(self, checkpoint: str, command: str, *, timeout_s: float) -> CommandResult:
         """Run a command, boxed, in a throw-away copy of the workspace as it was at the checkpoint."""
+        ...
+
+    def read_text(self, path: str) -> str:
+        """The whole text of a source file; counts as read by the tools. Raises OSError, UnicodeDecodeError."""
         ...
 
     def suspects(self, hints: Sequence[str], budget_chars: int) -> Mapping[str, str]:
