@@ -1,7 +1,5 @@
 """What a face may ask of the engine. Plain data; the engine answers with events."""
 
-from typing import Literal
-
 import msgspec
 
 from kimi_code.events import Attachment, Decision
@@ -28,14 +26,6 @@ class Answer(Command, tag="answer"):
 
 class Interrupt(Command, tag="interrupt"):
     """End the running turn at the next safe point; what ran is recorded."""
-
-
-class SetMode(Command, tag="set_mode"):
-    mode: Literal["manual", "auto", "yolo", "plan"]
-
-
-class Compact(Command, tag="compact"):
-    """Shorten what the model is shown, now."""
 
 
 class Stop(Command, tag="stop"):

@@ -95,9 +95,7 @@ class Calls:
 
     async def _ask(self, call: Call, intent: Intent, ruling: Ruling) -> Decision:
         approval = f"{call.id}.a{next(self._numbers)}"
-        self._session.append(
-            ApprovalRequested(id=approval, call=call.id, what=intent.target, why=ruling.why)
-        )
+        self._session.append(ApprovalRequested(id=approval, call=call.id, what=intent.target, why=ruling.why))
         decision: Decision
         if (preset := self._gate.preset(call, intent)) is not None:
             decision, by = preset, "approvals"

@@ -60,14 +60,20 @@ def _summary(records: Sequence[Record], kept_from: int, todos: Sequence[Todo], w
     parts = ["The beginning of this conversation was cut to fit the window. What it held:"]
     said = [e.text for e in older if isinstance(e, UserMessage) and e.origin == "person"]
     if said:
-        parts.append("The person's own words:\n" + _bounded(said, window.bytes(int(window.room * _WORDS_SHARE))))
+        parts.append(
+            "The person's own words:\n" + _bounded(said, window.bytes(int(window.room * _WORDS_SHARE)))
+        )
     if todos:
         parts.append("The plan:\n" + "\n".join(f"{_MARKS[t.status]} {t.title}" for t in todos))
     calls = {call.id: call for e in older if isinstance(e, AssistantMessage) for call in e.calls}
     done = [_line(calls[e.id], e) for e in older if isinstance(e, CallFinished) and e.id in calls]
     if done:
         left_out = len(done) - _CALLS_LISTED
-        head = f"Calls made so far ({left_out} earlier ones not listed):" if left_out > 0 else "Calls made so far:"
+        head = (
+            f"Calls made so far ({left_out} earlier ones not listed):"
+            if left_out > 0
+            else "Calls made so far:"
+        )
         parts.append(head + "\n" + "\n".join(done[-_CALLS_LISTED:]))
     texts = [e.text for e in older if isinstance(e, AssistantMessage) and e.text.strip()]
     if texts:

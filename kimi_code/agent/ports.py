@@ -1,12 +1,12 @@
 """What the loop needs from the world, as protocols. Adapters implement them; nothing here does anything.
 
-    Model      asks a language model            adapters/
-    Toolbox    hands in the repository          adapters/toolbox.py over kimi_tools
-    Workspace  the folder as a whole: what changed, throw-away copies, verification commands
-    Gate       may this call run?               adapters/ over config's permission rules
+Model      asks a language model            adapters/
+Toolbox    hands in the repository          adapters/toolbox.py over kimi_tools
+Workspace  the folder as a whole: what changed, throw-away copies, verification commands
+Gate       may this call run?               adapters/ over config's permission rules
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -106,11 +106,11 @@ class Model(Protocol):
         """Start or reach the model and say what it is. Cheap when called again."""
         ...
 
-    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+    def stream(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """One answer. The last chunk is a Reply. A cut stream yields no Reply and runs no call."""
         ...
 
-    def sample(self, request: Request, count: int) -> AsyncIterator[Reply]:
+    def sample(self, request: Request, count: int) -> AsyncGenerator[Reply, None]:
         """`count` independent answers to one prompt, each as soon as it is complete, in any order.
 
         Closing the iterator cancels what is still being computed.
@@ -251,5 +251,3 @@ class Gate(Protocol):
     def remember(self, call: Call, intent: Intent) -> None:
         """Allow exactly this for the rest of the session."""
         ...
-
-
