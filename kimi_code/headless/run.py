@@ -1,0 +1,43 @@
+"""Runs one task without a screen: submit it, show what is told, return the exit code."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from kimi_code.agent.engine import Engine
+from kimi_code.commands import Interrupt, Say, Stop
+from kimi_code.events import ErrorRaised, Result
+from kimi_code.headless.output import Output, complain
+from kimi_code.session.codec import Record
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+async def run_task(engine: Engine, task: Say, output: Output, show: Callable[[Record], None]) -> int:
+    """The exit code of the contract. A signal ends the turn, not the process; a second one does the same."""
+    exit_code = 1
+    from_turn = engine.session.state.turn
+
+    def follow(record: Record) -> None:
+        nonlocal exit_code
+        output.show(record)
+        show(record)
+        if isinstance(record.event, ErrorRaised):
+            complain(record.event)
+        if isinstance(record.event, Result) and engine.session.state.turn > from_turn:
+            exit_code = record.event.exit_code
+
+    for record in engine.session.log.records:
+        output.show(record) if record.seq == 0 else None
+    engine.session.log.listen(follow)
+    loop = asyncio.get_running_loop()
+    for number in _ENDINGS:
+        loop.add_signal_handler(number, lambda: engine.submit(Interrupt()))
+    try:
+        engine.submit(task)
+        engine.submit(Stop())
+        await engine.run()
+    finally:
+        for number in _ENDINGS:
+            loop.remove_signal_handler(number)
+    return exit_code
