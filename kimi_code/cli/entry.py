@@ -9,7 +9,10 @@ from kimi_code.version import __version__
 
 COMMANDS = {
     "run": ("kimi_code.cli.run", "One task, headless. Also: kimi-code -p PROMPT"),
-    "demo": ("kimi_code.cli.demo", "A bundled repository with a failing test, repaired by the embedded model"),
+    "demo": (
+        "kimi_code.cli.demo",
+        "A bundled repository with a failing test, repaired by the embedded model",
+    ),
     "sessions": ("kimi_code.cli.sessions", "List, show, verify, export or remove sessions"),
     "models": ("kimi_code.cli.models", "List, pull or remove models"),
     "serve": ("kimi_code.cli.serve", "Serve a model to any OpenAI client on this machine"),

@@ -30,7 +30,9 @@ def run(
     prompt_option: Annotated[
         str | None, typer.Option("-p", "--prompt", help="The task, as an option.")
     ] = None,
-    model: Annotated[str | None, typer.Option("-m", "--model", help="A model's name or a .gguf file.")] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="A model's name or a .gguf file.")
+    ] = None,
     model_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server, .../v1.")] = None,
     api_key_env: Annotated[str | None, typer.Option(help="The variable that holds the server's key.")] = None,
     output_format: Annotated[

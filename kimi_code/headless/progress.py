@@ -59,7 +59,9 @@ def describe(event: Fact | Signal, width: int = 100) -> str | None:
         case CandidatesStarted(round=number, count=count):
             return f"• round {number}: {count} answer{'s' if count > 1 else ''}"
         case CandidateTried(candidate=number, passed=passed, summary=summary):
-            return one_line(f"{'✓' if passed else '·'} answer {number} {'verifies' if passed else summary}", width)
+            return one_line(
+                f"{'✓' if passed else '·'} answer {number} {'verifies' if passed else summary}", width
+            )
         case VerifyFinished(command=command, exit_code=code, passed=passed):
             return one_line(f"{'✓' if passed else '✗'} verify: {command} (exit {code})", width)
         case _:
