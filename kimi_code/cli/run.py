@@ -24,48 +24,68 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+PromptArgument = Annotated[str | None, typer.Argument(help="The task; - reads it from standard input.")]
+PromptOptionFlag = Annotated[str | None, typer.Option("-p", "--prompt", help="The task, as an option.")]
+ModelFlag = Annotated[str | None, typer.Option("-m", "--model", help="A model's name or a .gguf file.")]
+ModelUrlFlag = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, .../v1.")]
+ApiKeyEnvFlag = Annotated[str | None, typer.Option(help="The variable that holds the server's key.")]
+OutputFormatFlag = Annotated[Literal["text", "json", "stream-json"], typer.Option("-o", "--output-format")]
+ApprovalFlag = Annotated[Literal["manual", "auto", "yolo"] | None, typer.Option()]
+ApprovalsFlag = Annotated[
+    Path | None, typer.Option(help="Answers given in advance: JSON lines {match, decision}.")
+]
+PlanFlag = Annotated[bool, typer.Option("--plan", help="Only read and plan; change nothing.")]
+SandboxFlag = Annotated[
+    bool | None, typer.Option("--sandbox/--no-sandbox", help="Run commands in the kernel sandbox.")
+]
+VerifyFlag = Annotated[
+    list[str] | None, typer.Option("--verify", help="A command that must exit 0 at the end (repeat).")
+]
+NoVerifyFlag = Annotated[bool, typer.Option("--no-verify", help="Do not verify.")]
+AttemptsFlag = Annotated[
+    int | None, typer.Option(min=1, help="Answers to try per repair; default by model size.")
+]
+MaxStepsFlag = Annotated[int | None, typer.Option(min=1, help="Model replies, at most.")]
+MaxTokensFlag = Annotated[int | None, typer.Option(min=1, help="Tokens, at most.")]
+TimeoutFlag = Annotated[str | None, typer.Option(help="Time, at most: 90s, 30m, 2h.")]
+ThinkingFlag = Annotated[bool, typer.Option("--thinking", help="Let the model think first.")]
+InstantFlag = Annotated[bool, typer.Option("--instant", help="No thinking.")]
+PreserveThinkingFlag = Annotated[bool, typer.Option(help="Keep the thinking of earlier turns.")]
+ContinueFlag = Annotated[
+    bool, typer.Option("-c", "--continue", help="Go on with this folder's last session.")
+]
+ResumeFlag = Annotated[str | None, typer.Option("-r", "--resume", help="Go on with a session.")]
+ForkFlag = Annotated[str | None, typer.Option(help="A new session that begins as a copy of this one.")]
+CwdFlag = Annotated[Path, typer.Option("-C", "--cwd", help="The folder to work in.")]
+AddDirFlag = Annotated[list[Path] | None, typer.Option(help="A further folder it may use (repeat).")]
+
+
 @app.command()
 def run(
-    prompt: Annotated[str | None, typer.Argument(help="The task; - reads it from standard input.")] = None,
-    prompt_option: Annotated[
-        str | None, typer.Option("-p", "--prompt", help="The task, as an option.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="A model's name or a .gguf file.")
-    ] = None,
-    model_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server, .../v1.")] = None,
-    api_key_env: Annotated[str | None, typer.Option(help="The variable that holds the server's key.")] = None,
-    output_format: Annotated[
-        Literal["text", "json", "stream-json"], typer.Option("-o", "--output-format")
-    ] = "text",
-    approval: Annotated[Literal["manual", "auto", "yolo"] | None, typer.Option()] = None,
-    approvals: Annotated[
-        Path | None, typer.Option(help="Answers given in advance: JSON lines {match, decision}.")
-    ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Only read and plan; change nothing.")] = False,
-    sandbox: Annotated[
-        bool | None, typer.Option("--sandbox/--no-sandbox", help="Run commands in the kernel sandbox.")
-    ] = None,
-    verify: Annotated[
-        list[str] | None, typer.Option("--verify", help="A command that must exit 0 at the end (repeat).")
-    ] = None,
-    no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify.")] = False,
-    attempts: Annotated[
-        int | None, typer.Option(min=1, help="Answers to try per repair; default by model size.")
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Model replies, at most.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens, at most.")] = None,
-    timeout: Annotated[str | None, typer.Option(help="Time, at most: 90s, 30m, 2h.")] = None,
-    thinking: Annotated[bool, typer.Option("--thinking", help="Let the model think first.")] = False,
-    instant: Annotated[bool, typer.Option("--instant", help="No thinking.")] = False,
-    preserve_thinking: Annotated[bool, typer.Option(help="Keep the thinking of earlier turns.")] = False,
-    continue_: Annotated[
-        bool, typer.Option("-c", "--continue", help="Go on with this folder's last session.")
-    ] = False,
-    resume: Annotated[str | None, typer.Option("-r", "--resume", help="Go on with a session.")] = None,
-    fork: Annotated[str | None, typer.Option(help="A new session that begins as a copy of this one.")] = None,
-    cwd: Annotated[Path, typer.Option("-C", "--cwd", help="The folder to work in.")] = Path(),
-    add_dir: Annotated[list[Path] | None, typer.Option(help="A further folder it may use (repeat).")] = None,
+    prompt: PromptArgument = None,
+    prompt_option: PromptOptionFlag = None,
+    model: ModelFlag = None,
+    model_url: ModelUrlFlag = None,
+    api_key_env: ApiKeyEnvFlag = None,
+    output_format: OutputFormatFlag = "text",
+    approval: ApprovalFlag = None,
+    approvals: ApprovalsFlag = None,
+    plan: PlanFlag = False,
+    sandbox: SandboxFlag = None,
+    verify: VerifyFlag = None,
+    no_verify: NoVerifyFlag = False,
+    attempts: AttemptsFlag = None,
+    max_steps: MaxStepsFlag = None,
+    max_tokens: MaxTokensFlag = None,
+    timeout: TimeoutFlag = None,
+    thinking: ThinkingFlag = False,
+    instant: InstantFlag = False,
+    preserve_thinking: PreserveThinkingFlag = False,
+    continue_: ContinueFlag = False,
+    resume: ResumeFlag = None,
+    fork: ForkFlag = None,
+    cwd: CwdFlag = Path(),
+    add_dir: AddDirFlag = None,
 ) -> None:
     """Do one task and verify it. Exit codes: 0 done, 1 not done, 2 usage, 3 model, 4 budget, 5 approval."""
     if prompt is not None and prompt_option is not None:
