@@ -27,18 +27,24 @@ _FILE_KIB, _PROCESSES = 8 << 20, 4096
 _TMP_BYTES = 2 << 30
 _PROBE_S = 10
 
-# Runs the command as a child, so that what it left behind can be named before the box is closed. Descriptor $1
-# takes the report; the messages of this shell itself go nowhere.
+# Runs the command as a child, so that what it left behind can be named before the box is closed. What is about to
+# end by itself (`> >(tee log)`) gets a moment. Descriptor $1 takes the report; the shell's own messages go nowhere.
 _SUPERVISOR = r"""
 exec {out}>&2 2>/dev/null; report=$1; shift
 echo started >&$report
 ulimit -c 0; ulimit -f FILE_KIB; ulimit -u PROCESSES
 (exec {report}>&-; exec "$@" 2>&$out {out}>&-)
 code=$?
-for path in /proc/[0-9]*; do
-  case ${path#/proc/} in 1|$$) continue ;; esac
-  read -r line <$path/stat && case $line in *") Z "*) ;; *) read -r name <$path/comm && echo "left $name" >&$report ;; esac
+for round in 1 2 3 4 5 6; do
+  left=
+  for path in /proc/[0-9]*; do
+    case ${path#/proc/} in 1|$$) continue ;; esac
+    read -r line <$path/stat && case $line in *") Z "*) ;; *) read -r name <$path/comm && left+="left $name"$'\n' ;; esac
+  done
+  [[ -z $left ]] && exit $code
+  [[ $round == 6 ]] || sleep 0.05 {report}>&-
 done
+printf %s "$left" >&$report
 exit $code
 """.replace("FILE_KIB", str(_FILE_KIB)).replace("PROCESSES", str(_PROCESSES))
 

@@ -5,6 +5,7 @@ Layout of the data a filter sees and of its instructions: linux/seccomp.h, linux
 
 import platform
 import struct
+from functools import cache
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _AT_NUMBER, _AT_ARCH, _AT_ARGUMENT = 0, 4, 16
@@ -93,6 +94,7 @@ def machine() -> str | None:
     return name if name in _AUDIT_ARCH else None
 
 
+@cache
 def program(name: str) -> bytes:
     """The filter for `x86_64` or `aarch64`, as an array of struct sock_filter. KeyError for another machine."""
     column = _COLUMN[name]
