@@ -93,7 +93,7 @@ class Endpoint:
         try:
             async with (
                 asyncio.timeout(_MODELS_S),
-                self._http.get(path, first_s=_MODELS_S) as response,
+                self._http.exchange("GET", path, first_s=_MODELS_S) as response,
             ):
                 body = await response.read(_MAX_PLAIN)
                 if response.status == 429 or response.status >= 500:
@@ -104,7 +104,9 @@ class Endpoint:
 
     async def parts(self, body: bytes, ending: Ending) -> AsyncGenerator[ChunkPart, None]:
         """The chunks of one answer. Raises Transient, or a ModelFailure that no retry would mend."""
-        async with self._http.post("/chat/completions", body, first_s=self._silence.first) as response:
+        async with self._http.exchange(
+            "POST", "/chat/completions", body, first_s=self._silence.first
+        ) as response:
             if response.status != 200:
                 raise await self._error(response)
             if response.content_type.startswith("application/json"):

@@ -12,10 +12,11 @@ from contextlib import aclosing
 import msgspec
 
 from kimi_code.adapters import failures
+from kimi_code.adapters.address import parse_address
 from kimi_code.adapters.endpoint import FAR, NEAR, RUNTIME, Ending, Endpoint, FieldRefused, Silence
 from kimi_code.adapters.failures import Server
 from kimi_code.adapters.gather import Gathering, Offer
-from kimi_code.adapters.http import HttpClient, parse_address
+from kimi_code.adapters.http import HttpClient
 from kimi_code.adapters.retry import Clock, Patience, Retries, SystemClock, Transient
 from kimi_code.adapters.wire import (
     BodyBuilder,
