@@ -124,6 +124,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     context: int = 32768
     spelling: Literal["vllm", "llama", "moonshot", "none"] = "vllm"
 
+    @property
+    def looks(self) -> bool:
+        """Whether the answer depends on what the request says."""
+        return bool(self.rules) or self.obedient or self.index == "conversation"
+
 
 SILENT_FAULTS = frozenset({"status", "context", "html", "drop"})
 OBEY = ("<<RUN>>", "<</RUN>>")
