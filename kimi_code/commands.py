@@ -9,14 +9,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of all commands."""
 
 
-class Say(Command, tag="say"):
+class Say(Command, frozen=True, kw_only=True, tag="say"):
     """A person's message: starts a turn, or steers the one that runs."""
 
     text: str
     attachments: list[Attachment] = []
 
 
-class Answer(Command, tag="answer"):
+class Answer(Command, frozen=True, kw_only=True, tag="answer"):
     """The decision on an `approval.requested` event."""
 
     approval: str
@@ -24,9 +24,9 @@ class Answer(Command, tag="answer"):
     by: str = "person"
 
 
-class Interrupt(Command, tag="interrupt"):
+class Interrupt(Command, frozen=True, kw_only=True, tag="interrupt"):
     """End the running turn at the next safe point; what ran is recorded."""
 
 
-class Stop(Command, tag="stop"):
+class Stop(Command, frozen=True, kw_only=True, tag="stop"):
     """End the engine after the running turn has ended."""

@@ -82,7 +82,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What is shown and forgotten."""
 
 
-class SessionStarted(Fact, tag="session.started"):
+class SessionStarted(Fact, frozen=True, kw_only=True, tag="session.started"):
     version: str
     cwd: str
     model: str
@@ -91,7 +91,7 @@ class SessionStarted(Fact, tag="session.started"):
     resumed_from: str | None = None
 
 
-class PromptStored(Fact, tag="prompt.stored"):
+class PromptStored(Fact, frozen=True, kw_only=True, tag="prompt.stored"):
     """The base request, kept so that a resumed session replays it byte for byte.
 
     `system` and `tools` never vary with the folder or the day; all that does is in `context`.
@@ -102,17 +102,17 @@ class PromptStored(Fact, tag="prompt.stored"):
     context: str
 
 
-class TurnStarted(Fact, tag="turn.started"):
+class TurnStarted(Fact, frozen=True, kw_only=True, tag="turn.started"):
     turn: int
 
 
-class TurnEnded(Fact, tag="turn.ended"):
+class TurnEnded(Fact, frozen=True, kw_only=True, tag="turn.ended"):
     turn: int
     reason: EndReason
     detail: str = ""
 
 
-class UserMessage(Fact, tag="user.message"):
+class UserMessage(Fact, frozen=True, kw_only=True, tag="user.message"):
     """`origin` tells a person's words from what the loop adds (a failed verification, a warning)."""
 
     text: str
@@ -120,7 +120,7 @@ class UserMessage(Fact, tag="user.message"):
     origin: Literal["person", "verify", "loop"] = "person"
 
 
-class AssistantMessage(Fact, tag="assistant.message"):
+class AssistantMessage(Fact, frozen=True, kw_only=True, tag="assistant.message"):
     text: str
     thinking: str = ""
     calls: list[Call] = []
@@ -128,13 +128,13 @@ class AssistantMessage(Fact, tag="assistant.message"):
     finish: str = "stop"
 
 
-class CallRequested(Fact, tag="call.requested"):
+class CallRequested(Fact, frozen=True, kw_only=True, tag="call.requested"):
     id: str
     name: str
     arguments: dict[str, Any]
 
 
-class CallStarted(Fact, tag="call.started"):
+class CallStarted(Fact, frozen=True, kw_only=True, tag="call.started"):
     """Written, and on disk, before the effect: an effect with no outcome is reported as unknown."""
 
     id: str
@@ -142,7 +142,7 @@ class CallStarted(Fact, tag="call.started"):
     target: str
 
 
-class CallFinished(Fact, tag="call.finished"):
+class CallFinished(Fact, frozen=True, kw_only=True, tag="call.finished"):
     """Exactly one per requested call. `content` is for the model, `details` for people."""
 
     id: str
@@ -153,39 +153,39 @@ class CallFinished(Fact, tag="call.finished"):
     duration_s: float = 0.0
 
 
-class ApprovalRequested(Fact, tag="approval.requested"):
+class ApprovalRequested(Fact, frozen=True, kw_only=True, tag="approval.requested"):
     id: str
     call: str
     what: str
     why: str
 
 
-class ApprovalResolved(Fact, tag="approval.resolved"):
+class ApprovalResolved(Fact, frozen=True, kw_only=True, tag="approval.resolved"):
     id: str
     call: str
     decision: Decision
     by: str
 
 
-class PlanUpdated(Fact, tag="plan.updated"):
+class PlanUpdated(Fact, frozen=True, kw_only=True, tag="plan.updated"):
     todos: list[Todo]
 
 
-class CheckpointCreated(Fact, tag="checkpoint.created"):
+class CheckpointCreated(Fact, frozen=True, kw_only=True, tag="checkpoint.created"):
     """The workspace before the first effect of a turn; `files` is how many were recorded."""
 
     id: str
     files: int
 
 
-class CandidatesStarted(Fact, tag="candidates.started"):
+class CandidatesStarted(Fact, frozen=True, kw_only=True, tag="candidates.started"):
     """One round of sampled answers to one prompt, each to be tried in its own throw-away copy."""
 
     round: int
     count: int
 
 
-class CandidateTried(Fact, tag="candidate.tried"):
+class CandidateTried(Fact, frozen=True, kw_only=True, tag="candidate.tried"):
     """`passed`: the verification commands held in the throw-away copy. `usage` is this answer's share."""
 
     round: int
@@ -196,12 +196,12 @@ class CandidateTried(Fact, tag="candidate.tried"):
     usage: Usage = Usage()
 
 
-class VerifyStarted(Fact, tag="verify.started"):
+class VerifyStarted(Fact, frozen=True, kw_only=True, tag="verify.started"):
     command: str
     detected: bool = False
 
 
-class VerifyFinished(Fact, tag="verify.finished"):
+class VerifyFinished(Fact, frozen=True, kw_only=True, tag="verify.finished"):
     command: str
     exit_code: int | None
     summary: str
@@ -209,7 +209,7 @@ class VerifyFinished(Fact, tag="verify.finished"):
     duration_s: float = 0.0
 
 
-class CompactionFinished(Fact, tag="compaction.finished"):
+class CompactionFinished(Fact, frozen=True, kw_only=True, tag="compaction.finished"):
     """Facts before `kept_from` (a seq) are shown to the model as `summary` from now on."""
 
     kept_from: int
@@ -218,32 +218,32 @@ class CompactionFinished(Fact, tag="compaction.finished"):
     freed_tokens: int
 
 
-class RetryScheduled(Fact, tag="retry.scheduled"):
+class RetryScheduled(Fact, frozen=True, kw_only=True, tag="retry.scheduled"):
     attempt: int
     delay_s: float
     error: str
 
 
-class SubagentStarted(Fact, tag="subagent.started"):
+class SubagentStarted(Fact, frozen=True, kw_only=True, tag="subagent.started"):
     """The envelope's `agent` names the sub-agent."""
 
     task: str
 
 
-class SubagentFinished(Fact, tag="subagent.finished"):
+class SubagentFinished(Fact, frozen=True, kw_only=True, tag="subagent.finished"):
     """The envelope's `agent` names the sub-agent."""
 
     status: str
     result: str
 
 
-class ErrorRaised(Fact, tag="error"):
+class ErrorRaised(Fact, frozen=True, kw_only=True, tag="error"):
     code: str
     message: str
     hint: str = ""
 
 
-class Result(Fact, tag="result"):
+class Result(Fact, frozen=True, kw_only=True, tag="result"):
     """What came of a turn; always the last event of a headless run."""
 
     status: ResultStatus
@@ -259,17 +259,17 @@ class Result(Fact, tag="result"):
     error: str | None = None
 
 
-class AssistantDelta(Signal, tag="assistant.delta"):
+class AssistantDelta(Signal, frozen=True, kw_only=True, tag="assistant.delta"):
     text: str = ""
     thinking: str = ""
 
 
-class CallOutput(Signal, tag="call.output"):
+class CallOutput(Signal, frozen=True, kw_only=True, tag="call.output"):
     id: str
     chunk: str
 
 
-class Progress(Signal, tag="progress"):
+class Progress(Signal, frozen=True, kw_only=True, tag="progress"):
     """`phase`: load, prefill, sample ... ; `done` of `total` in `unit`; total 0: not known."""
 
     phase: str

@@ -69,7 +69,7 @@ class Asker:
         needed = self._window.tokens(self._conversation.size)
         if needed > self._window.room:
             raise ContextOverflow(
-                f"About {needed} tokens are needed, and the model's context has room for {self._window.room}.",
+                f"About {needed} tokens are needed; the model's context has room for {self._window.room}.",
                 hint="Use a model or server with a larger context, or a shorter task.",
                 limit=self._window.context,
             )

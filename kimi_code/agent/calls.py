@@ -1,4 +1,4 @@
-"""Runs the calls of one reply: validate, judge, ask where it must be asked, record intent, act, record outcome.
+"""Runs calls: validate, judge, ask where it must be asked, record intent, act, record outcome.
 
 Knows no tool: it sees calls, their resolved intents and their results.
 """
@@ -88,9 +88,11 @@ class Calls:
         if effect:
             self._session.sync()
         began = time.monotonic()
-        result = await self._toolbox.run(
-            call, lambda chunk: self._session.signal(CallOutput(id=call.id, chunk=chunk))
-        )
+
+        def output(chunk: str) -> None:
+            self._session.signal(CallOutput(id=call.id, chunk=chunk))
+
+        result = await self._toolbox.run(call, output)
         return self._finish(call, result, time.monotonic() - began)
 
     async def _ask(self, call: Call, intent: Intent, ruling: Ruling) -> Decision:

@@ -6,6 +6,7 @@ Knows no face: whoever listens to the session's log sees the same facts.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,8 +38,8 @@ class Options:
     interactive: whether somebody is there to answer approvals.
     """
 
-    limits: Limits = Limits()
-    sampling: Sampling = Sampling()
+    limits: Limits
+    sampling: Sampling
     verify: tuple[str, ...] = ()
     detect: bool = True
     verify_timeout_s: float = 600.0
@@ -106,8 +107,9 @@ class Engine:
         shift = _Shift(budget)
         self._running = asyncio.create_task(self._work(said.text, shift))
         error: KimiError | None = None
+        deadline = asyncio.timeout(budget.limits.seconds)
         try:
-            async with asyncio.timeout(budget.limits.seconds) as deadline:
+            async with deadline:
                 ending = await self._running
         except TimeoutError:
             if not deadline.expired():
@@ -204,12 +206,10 @@ class Engine:
                 ending,
                 error,
                 session_id=self.session.id,
-                steps=shift.budget.steps,
+                budget=shift.budget,
                 calls=tally.calls if tally is not None else 0,
-                usage=shift.budget.usage,
                 evidence=evidence,
                 files_changed=changed,
-                duration_s=shift.budget.elapsed,
             )
         )
         self.session.sync()
@@ -224,12 +224,12 @@ class _Shift:
         self.calls: Calls | None = None
 
 
-_FAILURE_WORDS = frozenset(
-    "fix fixes bug bugs fail fails failed failing failure failures broken repair mend debug error errors "
-    "wrong crash crashes crashing incorrect test tests pass".split()
+_FAILURE_WORDS = re.compile(
+    r"\b(fix\w*|bugs?|fail\w*|broken|repair|mend|debug|errors?|wrong|crash\w*|incorrect|tests?)\b",
+    re.IGNORECASE,
 )
 
 
 def speaks_of_failure(task: str) -> bool:
     """Whether a task is about something that does not work, so that the tests are worth running first."""
-    return any(word.strip(".,:;!?()`'\"") in _FAILURE_WORDS for word in task.lower().split())
+    return _FAILURE_WORDS.search(task) is not None

@@ -26,7 +26,14 @@ from kimi_code.session.session import Session
 
 _VERIFY_ROUNDS = 10
 _LOOK_SECONDS = 60.0
-_UNVERIFIED = "The verification commands were run, and this fails:\n\n{feedback}\n\nMend it, then say that you are done."
+_UNVERIFIED = (
+    "The verification commands were run, and this fails:
+
+{feedback}
+
+"
+    "Mend it, then say that you are done."
+)
 _CUT = "Your answer was cut at the length limit. Go on where it ended, in smaller parts."
 _CIRCLE = "You have made this call {count} times with the same outcome. Do something else."
 

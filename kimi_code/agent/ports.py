@@ -219,7 +219,7 @@ class Workspace(Protocol):
         ...
 
     def read_text(self, path: str) -> str:
-        """The whole text of a source file; counts as read by the tools. Raises OSError, UnicodeDecodeError."""
+        """The whole text of a source file. Raises OSError, UnicodeDecodeError."""
         ...
 
     def suspects(self, hints: Sequence[str], budget_chars: int) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
 """From the ending of a turn to its result: status, exit code, sums. Pure."""
 
+from kimi_code.agent.budget import Budget
 from kimi_code.agent.loop import Ending
 from kimi_code.errors import KimiError
-from kimi_code.events import EndReason, Evidence, Result, ResultStatus, Usage
+from kimi_code.events import EndReason, Evidence, Result, ResultStatus
 
 _OUTCOMES: dict[EndReason, tuple[ResultStatus, int]] = {
     "done": ("done", 0),
@@ -31,12 +32,10 @@ def result_of(
     error: KimiError | None,
     *,
     session_id: str,
-    steps: int,
+    budget: Budget,
     calls: int,
-    usage: Usage,
     evidence: tuple[Evidence, ...],
     files_changed: tuple[str, ...],
-    duration_s: float,
 ) -> Result:
     status, exit_code = _OUTCOMES[ending.reason]
     if error is not None:
@@ -46,11 +45,11 @@ def result_of(
         result=ending.text,
         session_id=session_id,
         exit_code=exit_code,
-        steps=steps,
+        steps=budget.steps,
         calls=calls,
-        usage=usage,
+        usage=budget.usage,
         verification=list(evidence),
         files_changed=list(files_changed),
-        duration_s=round(duration_s, 3),
+        duration_s=round(budget.elapsed, 3),
         error=error.message if error is not None else (ending.detail or None),
     )
