@@ -23,8 +23,7 @@ from kimi_code.events import (
     PlanUpdated,
 )
 from kimi_code.session.session import Session
-
-_DENIED = "Denied: {why}. Do not try to get around it; do the task another way, or say what you need."
+from kimi_prompts import load
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +74,7 @@ class Calls:
             ruling.decision == "ask" and await self._ask(call, intent, ruling) == "deny"
         ):
             self.tally.denied += 1
-            content = _DENIED.format(why=ruling.why)
+            content = load("loop/denied", why=ruling.why)
             return self._finish(call, ToolResult(status="denied", content=content), 0.0)
         return await self._act(call, intent)
 

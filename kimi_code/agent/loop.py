@@ -23,19 +23,10 @@ from kimi_code.events import (
     UserMessage,
 )
 from kimi_code.session.session import Session
+from kimi_prompts import load
 
 _VERIFY_ROUNDS = 10
 _LOOK_SECONDS = 60.0
-_UNVERIFIED = (
-    "The verification commands were run, and this fails:
-
-{feedback}
-
-"
-    "Mend it, then say that you are done."
-)
-_CUT = "Your answer was cut at the length limit. Go on where it ended, in smaller parts."
-_CIRCLE = "You have made this call {count} times with the same outcome. Do something else."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +90,7 @@ class Turn:
                 if circle := await self._act(reply.calls):
                     return self._end("loop", circle)
             elif reply.finish == "length":
-                self._tell(_CUT)
+                self._tell(load("loop/cut"))
             elif ending := await self._verify():
                 return ending
 
@@ -116,7 +107,7 @@ class Turn:
             if circle := self._breaker.circle():
                 return circle
         if (count := self._breaker.repeats()) > 2:
-            self._tell(_CIRCLE.format(count=count))
+            self._tell(load("loop/circle", count=str(count)))
         return None
 
     async def _verify(self) -> Ending | None:
@@ -135,7 +126,7 @@ class Turn:
             return self._end(*spent)
         if untouched or self._verify_rounds >= _VERIFY_ROUNDS:
             return self._end("failed", "verification still fails:\n" + verdict.feedback())
-        self._tell(_UNVERIFIED.format(feedback=verdict.feedback()), origin_verify=True)
+        self._tell(load("loop/unverified", feedback=verdict.feedback()), origin_verify=True)
         return None
 
     async def _try_repair(self, repair: Repair, task: str) -> Ending | None:
