@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,9 @@ _CHECK = f"{sys.executable} -m pytest -q"
 
 @app.command()
 def demo(
-    model: Annotated[str | None, typer.Option("-m", "--model", help="A model's name or a .gguf file.")] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="A model's name or a .gguf file.")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary copy.")] = False,
 ) -> None:
     """Copy a small repository with a failing test, let the model repair it, show the diff and the evidence."""
@@ -50,9 +53,10 @@ def demo(
 
 
 def _example() -> Path:
-    """The bundled repository: beside the package where installed, in examples/ in a checkout."""
-    here = Path(__file__).resolve().parent.parent
-    for place in (here / "examples" / "ledger", here.parent / "examples" / "ledger"):
+    """The bundled repository: in examples/ of a checkout, else where the package put its data."""
+    checkout = Path(__file__).resolve().parent.parent.parent / "examples" / "ledger"
+    installed = Path(sysconfig.get_path("data"), "share", "kimi-code-local", "examples", "ledger")
+    for place in (checkout, installed):
         if place.is_dir():
             return place
     raise UsageError("The demo's repository is missing.", hint="Install kimi-code-local again.")
@@ -64,5 +68,7 @@ def _diff(old: Path, new: Path) -> str:
         name = str(path.relative_to(new))
         before = old / name
         was = before.read_text().splitlines(keepends=True) if before.exists() else []
-        lines += difflib.unified_diff(was, path.read_text().splitlines(keepends=True), f"a/{name}", f"b/{name}")
+        lines += difflib.unified_diff(
+            was, path.read_text().splitlines(keepends=True), f"a/{name}", f"b/{name}"
+        )
     return "".join(lines)
