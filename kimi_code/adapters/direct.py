@@ -64,6 +64,7 @@ class DirectClient:
             reader, writer = self._idle.pop()
             if not reader.at_eof() and not writer.is_closing():
                 return (reader, writer), False
+            writer.close()
         address = self._address
         try:
             async with asyncio.timeout(CONNECT_S):

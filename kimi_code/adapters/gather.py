@@ -4,7 +4,7 @@ Native calls count first. Where there are none, calls written as text are looked
 the head of the text becomes the thinking it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from kimi_code.adapters.repair import NotReadable, read_arguments, read_object
 from kimi_code.adapters.textcalls import Tools, find_calls
 from kimi_code.adapters.wire import CallPart, ChoicePart, MessagePart, UsagePart
-from kimi_code.agent.ports import Delta, Reply, Request
+from kimi_code.agent.ports import Delta, Reply, ToolSpec
 from kimi_code.errors import Malformed
 from kimi_code.events import Call, Usage
 
@@ -32,12 +32,11 @@ class _OpenCall:
 
 
 class Offer:
-    """What a request offers and what it has used: tool names and call ids."""
+    """What a request offers, by name, and the call ids that its conversation has used."""
 
-    def __init__(self, request: Request) -> None:
-        self.tools: Tools = {tool.name: _text_parameters(tool.parameters) for tool in request.tools}
-        self.ids = {call.id for message in request.messages for call in message.calls}
-        self.answers = sum(len(message.calls) for message in request.messages)
+    def __init__(self, specs: Sequence[ToolSpec], ids: Collection[str]) -> None:
+        self.tools: Tools = {tool.name: _text_parameters(tool.parameters) for tool in specs}
+        self.ids = frozenset(ids)
 
 
 def _text_parameters(schema: dict[str, Any]) -> frozenset[str]:
@@ -178,7 +177,7 @@ def _written(
 def _identified(calls: Iterable[tuple[str, str, dict[str, Any]]], offer: Offer) -> Iterable[Call]:
     """Ids as given; one that is missing or was used before gets the next free of its kind."""
     used = set(offer.ids)
-    count = offer.answers
+    count = len(used)
     for given, name, arguments in calls:
         stem = given.rpartition(":")[0] if given.startswith("functions.") else ""
         unique = given

@@ -107,9 +107,9 @@ class OpenAIModel:
         """One answer, attempt after attempt until the retries are spent."""
         await self._need_name()
         retries = Retries(self._patience, self._clock)
-        offer = Offer(request)
         while True:
             body = self._body.build(request)
+            offer = Offer(request.tools, self._body.ids)
             try:
                 async with aclosing(self._attempt(body, offer)) as chunks:
                     async for chunk in chunks:
@@ -177,10 +177,10 @@ class OpenAIModel:
     async def _sample_together(self, request: Request, count: int) -> AsyncGenerator[Reply, None]:
         await self._need_name()
         retries = Retries(self._patience, self._clock)
-        offer = Offer(request)
         told = 0
         while told < count:
             body = self._body.build(_reseeded(request, told), count=count - told)
+            offer = Offer(request.tools, self._body.ids)
             before = told
             try:
                 async with aclosing(self._choices(body, offer)) as replies:

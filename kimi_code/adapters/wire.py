@@ -6,7 +6,6 @@ to the next. The bytes of a message are made once.
 
 import base64
 import mimetypes
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +34,10 @@ _EMPTY_ANSWER = "(no answer)"  # Moonshot's servers refuse an assistant message 
 
 
 class BodyBuilder:
-    """Builds request bodies for one model. Keeps the bytes of the messages it saw last."""
+    """Builds request bodies for one model. Keeps the bytes of the messages it saw last.
+
+    `ids` are the call ids of the request built last, `omitted` the fields that the server refused.
+    """
 
     def __init__(self, model: str, *, flavour: Flavour, progress: bool) -> None:
         self.model = model
@@ -46,17 +48,20 @@ class BodyBuilder:
         self._base_key: tuple[str, tuple[ToolSpec, ...]] | None = None
         self._base = b""
         self._messages: tuple[Message, ...] = ()
-        self._kept_from = 0
+        self._kept_from: int = 0
+        self._answered: int = 0
         self._parts: list[bytes] = []
+        self._joined = b""
+        self.ids: set[str] = set()
 
     def build(self, request: Request, *, count: int = 1) -> bytes:
-        """`count` answers are asked for with `n`. Fields in `omitted` were refused by the server before."""
+        """`count` answers are asked for with `n`."""
         key = (request.system, request.tools)
         if key != self._base_key:
             self._base_key, self._base = key, self._encode_base(request)
         self._encode_messages(request.messages, keep_all=request.sampling.preserve_thinking)
         tail = msgspec.json.encode(self._settings(request.sampling, count))
-        return b"".join([self._base, b",".join(self._parts), b"],", tail[1:]])
+        return b"".join([self._base, self._joined, b"],", tail[1:]])
 
     def _encode_base(self, request: Request) -> bytes:
         encode = msgspec.json.encode
@@ -76,18 +81,42 @@ class BodyBuilder:
         return head
 
     def _encode_messages(self, messages: tuple[Message, ...], *, keep_all: bool) -> None:
-        kept_from = 0 if keep_all else _last_answer(messages) + 1
-        known = self._messages if kept_from == self._kept_from else ()
-        same = 0
-        for old, new in zip(known, messages, strict=False):
-            if old is not new and old != new:
-                break
-            same += 1
-        del self._parts[same:]
+        """Bring `_parts` and `_joined` up to date; a conversation that only grew costs what is new of it."""
+        same = self._same(messages)
+        self._answered = self._after_answer(messages, same)
+        kept_from = 0 if keep_all else self._answered
+        if kept_from != self._kept_from:
+            same = min(same, kept_from, self._kept_from)
+            self._kept_from = kept_from
+        if same < len(self._parts):
+            del self._parts[same:]
+            self._joined = b",".join(self._parts)
         for index in range(same, len(messages)):
             message = _message(messages[index], self.thinking_field if index >= kept_from else "")
             self._parts.append(msgspec.json.encode(message))
-        self._messages, self._kept_from = messages, kept_from
+        if fresh := self._parts[same:]:
+            self._joined = b",".join([self._joined, *fresh] if same else fresh)
+        if same < len(self._messages):
+            self.ids.clear()
+            same = 0
+        self.ids.update(call.id for message in messages[same:] for call in message.calls)
+        self._messages = messages
+
+    def _same(self, messages: tuple[Message, ...]) -> int:
+        """How many messages at the beginning are those of the request before."""
+        known = self._messages
+        if messages[: len(known)] == known:
+            return len(known)
+        pairs = enumerate(zip(known, messages, strict=False))
+        return next((at for at, (old, new) in pairs if old != new), min(len(known), len(messages)))
+
+    def _after_answer(self, messages: tuple[Message, ...], same: int) -> int:
+        """Where the last answer that called nothing ends: the reasoning before is not shown (Kimi K2)."""
+        known, start = (self._answered, same) if self._answered <= same else (0, 0)
+        for index in range(len(messages) - 1, start - 1, -1):
+            if messages[index].role == "assistant" and not messages[index].calls:
+                return index + 1
+        return known
 
     def _settings(self, sampling: Sampling, count: int) -> dict[str, Any]:
         settings: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
@@ -108,14 +137,6 @@ class BodyBuilder:
         named = [name for name in OPTIONAL_FIELDS if name in said and name not in self.omitted]
         self.omitted.update(named)
         return bool(named)
-
-
-def _last_answer(messages: Sequence[Message]) -> int:
-    """The last assistant message that asked for nothing: reasoning up to it is no longer shown (Kimi K2)."""
-    for index in range(len(messages) - 1, -1, -1):
-        if messages[index].role == "assistant" and not messages[index].calls:
-            return index
-    return -1
 
 
 def _thinking(sampling: Sampling, flavour: Flavour) -> dict[str, Any]:

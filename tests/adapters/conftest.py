@@ -1,0 +1,43 @@
+"""A scripted server, and a model that talks to it with a clock that does not wait."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from kimi_code.adapters.endpoint import Silence
+from kimi_code.adapters.openai import OpenAIModel
+from kimi_testing.clock import FakeClock
+from kimi_testing.script import Script, ScriptedReply
+from kimi_testing.server import ScriptedServer
+
+Serve = Callable[..., Awaitable[tuple[ScriptedServer, OpenAIModel]]]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def key() -> str:
+    return "sk-very-secret-key-1234567890"
+
+
+@pytest.fixture
+async def serve(clock: FakeClock, key: str) -> AsyncGenerator[Serve, None]:
+    """`await serve(*replies, script=..., silence_s=..., ...)`: the server, and the model."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *replies: ScriptedReply, script: Script | None = None, silence_s: float = 20.0, **fields: Any
+        ) -> tuple[ScriptedServer, OpenAIModel]:
+            script = script or Script(replies=list(replies), then="fail", **fields)
+            server = await stack.enter_async_context(ScriptedServer(script))
+            silence = Silence(first=silence_s, between=silence_s)
+            model = OpenAIModel(server.url, "scripted", key, silence=silence, clock=clock)
+            stack.push_async_callback(model.close)
+            return server, model
+
+        yield start
