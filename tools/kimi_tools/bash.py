@@ -1,4 +1,7 @@
-"""The Bash tool: a shell command in the workspace, never waiting for an answer. Knows no box in particular."""
+"""The Bash tool: a shell command in the workspace, never waiting for an answer.
+
+Knows no box in particular.
+"""
 
 import os
 import re
@@ -87,8 +90,8 @@ def _content(args: BashArguments, ran: Ran) -> str:
     parts = [ran.output.text().rstrip("\n")]
     if ran.timed_out:
         parts.append(
-            f"[stopped after {args.timeout} s, with all it had started. If it only needs longer, give a larger "
-            f"timeout. {_NOT_INTERACTIVE}]"
+            f"[stopped after {args.timeout} s, with all it had started. If it only needs longer, give a "
+            f"larger timeout. {_NOT_INTERACTIVE}]"
         )
     elif ran.exit_code != 0:
         parts.append(f"[exit code {ran.exit_code}{_meaning(ran.exit_code)}]")

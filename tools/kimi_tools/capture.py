@@ -42,7 +42,10 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Capture:
-    """Takes bytes as they come. `spill`: where the whole goes once it is too long to keep, None for nowhere."""
+    """Takes bytes as they come. `spill`.
+
+    Where the whole goes once it is too long to keep, None for nowhere.
+    """
 
     def __init__(
         self, spill: Path | None, *, head: int = HEAD_BYTES, tail: int = TAIL_BYTES, limit: int = SPILL_BYTES
@@ -114,7 +117,10 @@ def _from_line_start(data: bytes) -> bytes:
 
 
 class Live:
-    """Hands output on as it comes, at most 20 times a second and 4 kB each time: a flood shows its end only."""
+    """Hands output on as it comes, at most 20 times a second and 4 kB each time.
+
+    A flood shows its end only.
+    """
 
     def __init__(self, callback: Callable[[str], None]) -> None:
         self._callback = callback

@@ -16,14 +16,16 @@ import msgspec
 GUARDED = (".git", ".kimi-code", ".agents", ".mcp.json")
 
 _HOME_SECRETS = (
-    ".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".netrc", ".git-credentials", ".pypirc", ".npmrc",
-    ".password-store", ".pgpass", ".vault-token", ".boto", ".config/gh", ".config/gcloud", ".config/hub",
-    ".config/kimi-code-local", ".local/share/kimi-code-local", ".local/share/keyrings", ".cargo/credentials",
-    ".cargo/credentials.toml", ".gem/credentials", ".terraform.d/credentials.tfrc.json", ".claude.json", ".claude",
-    ".codex", ".kimi", ".mozilla", ".config/google-chrome", ".config/chromium", ".bash_history", ".zsh_history",
+    ".ssh", ".aws", ".azure", ".gnupg", ".kube", ".docker", ".netrc", ".git-credentials", ".pypirc",
+    ".npmrc", ".password-store", ".pgpass", ".vault-token", ".boto", ".config/gh", ".config/gcloud",
+    ".config/hub", ".config/kimi-code-local", ".local/share/kimi-code-local", ".local/share/keyrings",
+    ".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials",
+    ".terraform.d/credentials.tfrc.json", ".claude.json", ".claude", ".codex", ".kimi", ".mozilla",
+    ".config/google-chrome", ".config/chromium", ".bash_history", ".zsh_history",
 )  # fmt: skip
 _SYSTEM_SECRETS = (
-    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private", "/etc/krb5.keytab",
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private",
+    "/etc/krb5.keytab",
 )  # fmt: skip
 # Where the workspace is a home: what the next shell or git of the user would run.
 _HOME_STARTUP = (
@@ -87,9 +89,9 @@ def _first_line(path: Path) -> str:
 class Placeholders:
     """The absent guarded paths of a root, for the time of one command.
 
-    All are folders, the one for a file too: git does not list an empty folder as untracked.
-    The lock is shared by all commands in the root; whoever leaves last takes the placeholders away. Their names
-    are written down first, so that what a killed process left is taken away by the next.
+    All are folders, the one for a file too: git does not list an empty folder as untracked. The lock is
+    shared by all commands in the root; whoever leaves last takes the placeholders away. Their names are
+    written down first, so that what a killed process left is taken away by the next.
     """
 
     def __init__(self, state: Path, root: Path) -> None:

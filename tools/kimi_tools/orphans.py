@@ -1,7 +1,8 @@
 """Finds and ends the processes that an unboxed command left behind. Knows only /proc.
 
 Each command carries a mark of its own in its environment; whatever carries it afterwards is its offspring,
-whatever session or parent it has by now. What also cleared its environment is found by the output it still holds.
+whatever session or parent it has by now. What also cleared its environment is found by the output it still
+holds.
 """
 
 import contextlib

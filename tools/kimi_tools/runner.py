@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from kimi_tools.box import BoxFailed, Launch
-from kimi_tools.capture import LIVE_INTERVAL_S, Capture, Live, Output
+from kimi_tools.capture import HEAD_BYTES, LIVE_INTERVAL_S, TAIL_BYTES, Capture, Live, Output
 from kimi_tools.orphans import end_holders
 
 TIMEOUT_S = 120.0
@@ -28,7 +28,10 @@ _NOT_FOUND, _NOT_EXECUTABLE, _TIMED_OUT = 127, 126, 124
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """`exit_code`: 128 + n for signal n, 124 when the time limit ended it. `left`: background processes ended."""
+    """`exit_code`: 128 + n for signal n, 124 for the time limit. `left`.
+
+    Background processes that were ended.
+    """
 
     exit_code: int
     output: Output
@@ -43,9 +46,13 @@ async def run(
     timeout_s: float = TIMEOUT_S,
     spill: Path | None = None,
     live: Callable[[str], None] | None = None,
+    keep: tuple[int, int] = (HEAD_BYTES, TAIL_BYTES),
 ) -> Ran:
-    """Run it and close the launch. Cancelling ends the whole tree. Raises BoxFailed if the box never started."""
-    capture = Capture(spill)
+    """Run it and close the launch. Cancelling ends the whole tree.
+
+    keep: bytes of head and tail. Raises BoxFailed if the box never started: the command did not run.
+    """
+    capture = Capture(spill, head=keep[0], tail=keep[1])
     began = time.monotonic()
     try:
         try:

@@ -16,9 +16,9 @@ _X32_BIT = 0x40000000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 0, "aarch64": 1}
 
-# What is reached through these is either the machine's (mounts, modules, clocks) or a part of the kernel with a
-# history of holes that no build or test needs. ptrace stays: debuggers and leak checkers are honest work, and the
-# box has a process namespace of its own.
+# What is reached through these is either the machine's (mounts, modules, clocks) or a part of the kernel with
+# a history of holes that no build or test needs. ptrace stays: debuggers and leak checkers are honest work,
+# and the box has a process namespace of its own.
 _REFUSED = {
     "acct": (163, 89),
     "add_key": (248, 217),
@@ -96,7 +96,10 @@ def machine() -> str | None:
 
 @cache
 def program(name: str) -> bytes:
-    """The filter for `x86_64` or `aarch64`, as an array of struct sock_filter. KeyError for another machine."""
+    """The filter for `x86_64` or `aarch64`, as an array of struct sock_filter.
+
+    KeyError for another machine.
+    """
     column = _COLUMN[name]
     code = [_op(_LOAD, _AT_ARCH), _op(_EQUAL, _AUDIT_ARCH[name], 1, 0), _op(_RETURN, _KILL)]
     code.append(_op(_LOAD, _AT_NUMBER))
@@ -105,7 +108,8 @@ def program(name: str) -> bytes:
         code += [_op(_AT_LEAST, _X32_BIT, 0, 1), _op(_RETURN, _KILL)]
         refused += _X86_ONLY
     code += [_only_for(number, _refuse(_EPERM)) for number in refused]
-    # The flags of clone3 lie in memory a filter cannot read; told that it is missing, libc falls back to clone.
+    # The flags of clone3 lie in memory a filter cannot read; told that it is missing, libc falls back to
+    # clone.
     code.append(_only_for(_CLONE3[column], _refuse(_ENOSYS)))
     code.append(
         _only_for(
