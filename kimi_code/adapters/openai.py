@@ -59,9 +59,9 @@ class OpenAIModel:
         self._context = context
         self._patience = patience or Patience()
         self._clock = clock or SystemClock()
-        self._body = BodyBuilder(model, flavour=_flavour(address.host), progress=uds is not None)
-        silence = silence or (RUNTIME if uds else NEAR if address.near else FAR)
-        self._endpoint = Endpoint(self._http, self._server, self._body, silence, self._clock)
+        self._body = BodyBuilder(model, flavour=flavour_of(address.host), progress=uds is not None)
+        self.silence = silence or (RUNTIME if uds else NEAR if address.near else FAR)
+        self._endpoint = Endpoint(self._http, self._server, self._body, self.silence, self._clock)
         self._info: ModelInfo | None = None
         self._single = False
 
@@ -295,7 +295,9 @@ def _reseeded(request: Request, number: int) -> Request:
     return msgspec.structs.replace(request, sampling=sampling)
 
 
-def _flavour(host: str) -> Flavour:
+def flavour_of(host: str) -> Flavour:
+    """How the server at `host` is told to think."""
+
     def of(names: tuple[str, ...]) -> bool:
         return any(host == name or host.endswith("." + name) for name in names)
 

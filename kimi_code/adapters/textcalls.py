@@ -146,7 +146,7 @@ def _read_parameters(body: str, texts: Collection[str]) -> dict[str, Any]:
     while body := body.strip():
         opened = _PARAMETER.match(body)
         inside, ended, body = body.partition(_PARAMETER_END)
-        if opened is None or not ended or len(found) > _MAX_CALLS:
+        if opened is None or not ended or opened[1] in found or len(found) >= _MAX_CALLS:
             raise _NoCall
         value = inside[opened.end() :].removeprefix("\n").removesuffix("\n")
         found[opened[1]] = value if opened[1] in texts else _parameter(value)
