@@ -12,7 +12,16 @@ from kimi_code.adapters.failures import Server
 from kimi_code.adapters.http import HttpClient, Response
 from kimi_code.adapters.retry import Clock, Transient
 from kimi_code.adapters.sse import EventDecoder
-from kimi_code.adapters.wire import BodyBuilder, ChunkPart, ModelEntry, ModelList, ServerProps, decode_chunk
+from kimi_code.adapters.wire import (
+    UNDECODABLE,
+    BodyBuilder,
+    ChunkPart,
+    ModelEntry,
+    ModelList,
+    NotDecodable,
+    ServerProps,
+    decode_chunk,
+)
 
 _DONE = b"[DONE]"
 _MAX_PLAIN = 64 << 20
@@ -71,7 +80,7 @@ class Endpoint:
             return None
         try:
             listed = msgspec.json.decode(body, type=ModelList).data
-        except (msgspec.MsgspecError, RecursionError):
+        except UNDECODABLE:
             return ModelEntry()
         self._server.listed = tuple(entry.id for entry in listed)
         named = [entry for entry in listed if entry.id == self._server.model]
@@ -83,7 +92,7 @@ class Endpoint:
         body = await self._fetch("/props")
         try:
             props = msgspec.json.decode(body or b"{}", type=ServerProps)
-        except (msgspec.MsgspecError, RecursionError):
+        except UNDECODABLE:
             return None
         settings = props.default_generation_settings
         return settings.n_ctx if settings is not None else None
@@ -139,7 +148,7 @@ class Endpoint:
     def _decode(self, event: bytes) -> ChunkPart:
         try:
             part = decode_chunk(event)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except NotDecodable as error:
             raise failures.malformed(self._server, "sent a part of its answer that is not JSON") from error
         if part.error:
             raise failures.from_error_object(part.error, self._server)

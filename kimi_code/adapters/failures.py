@@ -201,7 +201,7 @@ def _error(body: bytes) -> dict[str, Any]:
     """The error object of a body, in the several shapes that servers give it."""
     try:
         decoded: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         text = body[: 4 * _MAX_SHOWN].decode(errors="replace")
         return {} if text.lstrip().startswith("<") else {"message": text}
     if isinstance(decoded, list) and decoded:

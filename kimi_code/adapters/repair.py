@@ -56,7 +56,7 @@ def read_object(text: str, *, mend: bool = True) -> dict[str, Any]:
     value: Any
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         if not mend:
             raise NotReadable(str(error)) from error
         value = _Reader(text).read()

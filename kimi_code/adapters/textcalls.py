@@ -156,7 +156,7 @@ def _read_parameters(body: str, texts: Collection[str]) -> dict[str, Any]:
 def _parameter(text: str) -> Any:
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return text
     return text if isinstance(value, str) else value
 
@@ -184,7 +184,7 @@ def _read_objects(body: str, tools: Tools) -> list[TextCall]:
         return [_from_object(read_object(body), tools)]
     try:
         listed = msgspec.json.decode(body, type=list[dict[str, Any]])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _NoCall from error
     if len(listed) > _MAX_CALLS:
         raise _NoCall

@@ -205,6 +205,13 @@ def _image(image: str) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- answers
 
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes of a server can raise: not JSON, of another shape, not UTF-8, nested without end."""
+
+
+class NotDecodable(ValueError):
+    """Not a chunk of an answer."""
+
 
 class FunctionPart(msgspec.Struct):
     name: str | None = None
@@ -228,32 +235,32 @@ class MessagePart(msgspec.Struct):
 
 
 class PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: float | None = None
 
 
 class CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: float | None = None
 
 
 class UsagePart(msgspec.Struct):
     """Cached tokens as OpenAI, Moonshot and DeepSeek spell them."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
-    cached_tokens: int | None = None
-    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: float | None = None
+    prompt_cache_hit_tokens: float | None = None
 
     def usage(self) -> Usage:
         details = self.prompt_tokens_details
         cached = details.cached_tokens if details is not None else None
         thinking = self.completion_tokens_details
         return Usage(
-            prompt=self.prompt_tokens or 0,
-            cached=cached or self.cached_tokens or self.prompt_cache_hit_tokens or 0,
-            completion=self.completion_tokens or 0,
-            thinking=(thinking.reasoning_tokens or 0) if thinking is not None else 0,
+            prompt=int(self.prompt_tokens or 0),
+            cached=int(cached or self.cached_tokens or self.prompt_cache_hit_tokens or 0),
+            completion=int(self.completion_tokens or 0),
+            thinking=int(thinking.reasoning_tokens or 0) if thinking is not None else 0,
         )
 
 
@@ -287,8 +294,11 @@ _chunks = msgspec.json.Decoder(ChunkPart)
 
 
 def decode_chunk(data: bytes) -> ChunkPart:
-    """Raises msgspec.MsgspecError, RecursionError."""
-    return _chunks.decode(data)
+    """Raises NotDecodable."""
+    try:
+        return _chunks.decode(data)
+    except UNDECODABLE as error:
+        raise NotDecodable(str(error)) from error
 
 
 # ---------------------------------------------------------------- models

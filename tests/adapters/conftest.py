@@ -5,12 +5,17 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from kimi_code.adapters.endpoint import Silence
 from kimi_code.adapters.openai import OpenAIModel
 from kimi_testing.clock import FakeClock
 from kimi_testing.script import Script, ScriptedReply
 from kimi_testing.server import ScriptedServer
+
+# The machine may be busy: how long an example takes says nothing. The same examples in every run of the gate.
+settings.register_profile("gate", deadline=None, derandomize=True, database=None)
+settings.load_profile("gate")
 
 Serve = Callable[..., Awaitable[tuple[ScriptedServer, OpenAIModel]]]
 
