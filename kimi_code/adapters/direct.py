@@ -7,10 +7,10 @@ against a server on the same machine may take.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
-from socket import gaierror, socket
+from socket import socket
 
 from kimi_code.adapters.address import CONNECT_S, KEEPALIVE, Address
-from kimi_code.adapters.transport import LostConnection, NoConnection, NotHttp, Raw
+from kimi_code.adapters.transport import LostConnection, NoConnection, NotHttp, Raw, in_words
 
 _MAX_HEAD = 256 << 10
 _READ = 64 << 10
@@ -73,10 +73,8 @@ class DirectClient:
                 reader, writer = await asyncio.open_connection(address.host, address.port, limit=_MAX_HEAD)
         except TimeoutError as error:
             raise NoConnection(f"no answer to the connection within {CONNECT_S:g} s") from error
-        except gaierror as error:
-            raise NoConnection("its name cannot be resolved (no such host, or no network)") from error
         except OSError as error:
-            raise NoConnection(_why(error)) from error
+            raise NoConnection(in_words(error)) from error
         peer: socket = writer.get_extra_info("socket")
         for option in KEEPALIVE:
             peer.setsockopt(*option)
@@ -89,13 +87,6 @@ class DirectClient:
         for _, writer in idle:
             with suppress(OSError):
                 await writer.wait_closed()
-
-
-def _why(error: OSError) -> str:
-    """asyncio wraps what happened at each address of a host; the kernel's words are enough."""
-    if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
-        return "nothing listens there (connection refused)"
-    return error.strerror or str(error) or "no connection"
 
 
 async def _send(streams: _Streams, request: bytes) -> tuple[int, dict[str, str], str]:

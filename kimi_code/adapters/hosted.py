@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from socket import gaierror
 
 import httpx2
 
 from kimi_code.adapters.address import CONNECT_S, Address
-from kimi_code.adapters.transport import LostConnection, NoConnection, Raw
+from kimi_code.adapters.transport import LostConnection, NoConnection, Raw, in_words
 
 
 class HostedClient:
@@ -30,7 +29,7 @@ class HostedClient:
         except httpx2.ConnectTimeout as error:
             raise NoConnection(f"no answer to the connection within {CONNECT_S:g} s") from error
         except (httpx2.ConnectError, httpx2.ProxyError, httpx2.UnsupportedProtocol) as error:
-            raise NoConnection(_why(error)) from error
+            raise NoConnection(in_words(error)) from error
         except httpx2.HTTPError as error:
             raise LostConnection from error
         try:
@@ -48,15 +47,3 @@ async def _body(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
             yield data
     except httpx2.HTTPError as error:
         raise LostConnection from error
-
-
-def _why(error: httpx2.HTTPError) -> str:
-    """The operating system's words for what went wrong, without the wrapping of the layers between."""
-    cause: BaseException = error
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    if isinstance(cause, gaierror):
-        return "its name cannot be resolved (no such host, or no network)"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return str(error) or "no connection"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
+from socket import gaierror
 from typing import Protocol
 
 import msgspec
@@ -38,3 +39,17 @@ class Client(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def in_words(error: BaseException) -> str:
+    """Why a connection failed, without the wrapping of the layers between."""
+    cause = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    if isinstance(cause, gaierror):
+        return "its name cannot be resolved (no such host, or no network)"
+    if isinstance(cause, ConnectionRefusedError) or "refused" in str(error).lower():
+        return "nothing listens there (connection refused)"
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(error) or "no connection"

@@ -31,7 +31,15 @@ def key() -> str:
 
 
 @pytest.fixture
-async def serve(clock: FakeClock, key: str) -> AsyncGenerator[Serve, None]:
+def carrier() -> str:
+    """Which client carries the requests: `direct`, or `hosted`, with the server itself as the proxy."""
+    return "direct"
+
+
+@pytest.fixture
+async def serve(
+    clock: FakeClock, key: str, carrier: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Serve, None]:
     """`await serve(*replies, script=..., silence_s=..., ...)`: the server, and the model."""
     async with AsyncExitStack() as stack:
 
@@ -41,7 +49,11 @@ async def serve(clock: FakeClock, key: str) -> AsyncGenerator[Serve, None]:
             script = script or Script(replies=list(replies), then="fail", **fields)
             server = await stack.enter_async_context(ScriptedServer(script))
             silence = Silence(first=silence_s, between=silence_s)
-            model = OpenAIModel(server.url, "scripted", key, silence=silence, clock=clock)
+            url = server.url
+            if carrier == "hosted":
+                monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+                url = "http://models.invalid/v1"
+            model = OpenAIModel(url, "scripted", key, silence=silence, clock=clock)
             stack.push_async_callback(model.close)
             return server, model
 

@@ -25,6 +25,12 @@ CALLING = ScriptedReply(
 )
 
 
+@pytest.fixture(params=["direct", "hosted"])
+def carrier(request: pytest.FixtureRequest) -> str:
+    """Every fault with both clients."""
+    return request.param
+
+
 def failing(kind: FaultKind, reply: ScriptedReply = HELLO, **fields: int | float | str) -> ScriptedReply:
     fault = Fault(kind=kind, **fields)  # type: ignore[arg-type]
     return ScriptedReply(text=reply.text, calls=reply.calls, pieces=reply.pieces, fault=fault)
@@ -388,10 +394,12 @@ async def test_p10_connections_are_kept(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"])
-async def test_p10_no_proxy_for_loopback(name: str, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_p10_no_proxy_for_loopback(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    _, model = await serve(HELLO)
-    assert (await reply_of(model)).text == HELLO.text
+    async with ScriptedServer(Script(replies=[HELLO])) as server:
+        model = OpenAIModel(server.url, "scripted")
+        assert (await reply_of(model)).text == HELLO.text
+        await model.close()
 
 
 async def test_p10_a_proxy_is_used_for_what_is_not_loopback(

@@ -146,7 +146,10 @@ class ScriptedServer:
     def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
         began = time.perf_counter()
         if method == "POST" and path.endswith("/chat/completions"):
-            answer = self._chat(body)
+            try:
+                answer = self._chat(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                answer = plain_answer(400, error_body(Fault(kind="status", status=400, body=str(error))))
         elif method == "GET" and path.endswith("/models"):
             answer = plain_answer(200, self._models())
         else:
