@@ -123,6 +123,14 @@ def _installed(prefix: Path) -> bool:
     return any(next(prefix.glob(pattern), None) is not None for pattern in patterns)
 
 
+def _is_script(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
 def _path_python_has_pytest(name: str) -> bool:
     """By looking at its folder.
 
@@ -130,7 +138,7 @@ def _path_python_has_pytest(name: str) -> bool:
     """
     found = shutil.which(name) or name
     real = Path(found).resolve()
-    if real.parent.name == "bin" and real.name.startswith("python"):
+    if not _is_script(real):
         # A virtualenv's python is a link: its own folder comes before the one it links to.
         return _installed(Path(found).parent.parent) or (
             not (Path(found).parent.parent / "pyvenv.cfg").exists() and _installed(real.parent.parent)

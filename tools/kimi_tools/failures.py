@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 SUMMARY_CHARS = 3_000
-_TAIL_LINES = 60
+_TAIL_LINES, _LAST_LINES = 60, 3
 _LINE_CHARS = 300
 _SECTION_CHARS = 900
 _SHORTEST_SECTION = 250
@@ -51,9 +51,16 @@ def _unittest_name(method: str, where: str) -> str:
 def summarise(output: str, limit: int = SUMMARY_CHARS) -> str:
     """The part of a failing command's output that says what is wrong, at most `limit` characters."""
     output = "\n".join(_cut(line) for line in output.rstrip().split("\n"))
-    if len(output) <= limit:
-        return output
-    return _of_pytest(output, limit) or _of_anything(output, limit)
+    from_pytest = _of_pytest(output, limit)
+    if from_pytest or len(output) <= limit:
+        return from_pytest or output
+    return _of_anything(output, limit)
+
+
+def conclusion(output: str) -> str:
+    """What a command that passed says about it: the tally of its tests, else its last lines."""
+    tally = [match[1] for match in _TALLY.finditer(output)]
+    return tally[-1] if tally else "\n".join(map(_cut, output.rstrip().split("\n")[-_LAST_LINES:]))
 
 
 def _cut(line: str) -> str:
@@ -88,8 +95,9 @@ def _of_pytest(output: str, limit: int) -> str:
 
 def _sections(output: str) -> Iterator[tuple[str, str]]:
     marks = list(_SECTION.finditer(output))
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        body = output[mark.end() : following.start() if following else len(output)]
+    ends = [*(mark.start() for mark in marks), len(output)][1:]
+    for mark, end in zip(marks, ends, strict=True):
+        body = output[mark.end() : end]
         banner = _BANNER.search(body)
         yield mark[1], (body[: banner.start()] if banner else body).strip("\n")
 

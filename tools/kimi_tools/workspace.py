@@ -12,7 +12,7 @@ from kimi_tools import copies
 from kimi_tools.base import ToolFailure
 from kimi_tools.box import BASH, Box, BoxFailed, Launch
 from kimi_tools.detect import detect
-from kimi_tools.failures import failing_tests, summarise
+from kimi_tools.failures import conclusion, failing_tests, summarise
 from kimi_tools.runner import run
 from kimi_tools.snapshot import Checkpoint, Snapshots
 from kimi_tools.suspects import suspects
@@ -141,7 +141,7 @@ async def _result(command: str, launch: Launch, timeout_s: float) -> CommandResu
     code: int | None = ran.exit_code
     if code == 1 and text.rstrip().endswith(_NO_PYTEST):
         code = None
-    summary = "" if code == 0 and not text.strip() else summarise(text)
+    summary = conclusion(text) if code == 0 else summarise(text)
     if ran.timed_out:
         summary = f"{summary}\n[did not end within {timeout_s:g} s and was stopped]".lstrip()
     return CommandResult(
