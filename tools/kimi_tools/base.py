@@ -62,7 +62,11 @@ class Tool(Protocol):
     """One tool. `Arguments` is a msgspec.Struct with forbid_unknown_fields; its schema is what the model sees."""
 
     name: str
-    Arguments: type[msgspec.Struct]
+
+    @property
+    def Arguments(self) -> type[msgspec.Struct]:  # noqa: N802
+        # A property, so that a tool may have a type of its own.
+        ...
 
     def effect(self, hands: Hands, args: Any) -> Effect:
         """Resolve what the call would do; raises ToolFailure."""
