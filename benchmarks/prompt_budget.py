@@ -40,6 +40,27 @@ class _Body(msgspec.Struct):
     tools: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class _Said(msgspec.Struct):
+    """A message of the chat API, or an input item of the Responses API, without its ids."""
+
+    role: str = ""
+    content: Any = None
+
+
+class _Visible(msgspec.Struct):
+    instructions: str = ""
+    messages: list[_Said] = []
+    input: list[_Said] = []
+    tools: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+def visible(body: str) -> bytes:
+    """What of a request the model sees: tools, instructions, then what was said; no ids, no settings."""
+    decoded = msgspec.json.decode(body, type=_Visible)
+    said = msgspec.json.encode(decoded.messages or decoded.input)
+    return bytes(decoded.tools) + decoded.instructions.encode() + said
+
+
 class Base(msgspec.Struct, frozen=True, kw_only=True):
     """What must never vary: the tools as they were sent, and the system prompt."""
 
@@ -120,8 +141,8 @@ def _say_hi(state: Path) -> Callable[[str, Path], Ran]:
 
 
 def _reuse(captured: dict[str, Sent]) -> str:
-    first = captured["first run"].body.encode()
-    parts = [f"{name} {shared(first, sent.body.encode()):.0%}" for name, sent in captured.items()]
+    first = visible(captured["first run"].body)
+    parts = [f"{name} {shared(first, visible(sent.body)):.0%}" for name, sent in captured.items()]
     return ", ".join(parts[1:])
 
 

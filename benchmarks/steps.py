@@ -52,10 +52,9 @@ class RunFailed(Exception):
 
 
 def script(call: Mapping[str, Any], steps: int) -> dict[str, Any]:
-    """`steps` calls, one a reply, then an answer in words."""
-    calls = [{"repeat": steps, "call": dict(call)}] if steps else []
-    if steps == 1:
-        calls = [{"call": dict(call)}]
+    """`steps` calls, one a reply, `{i}` in them numbered from 1; then an answer in words."""
+    text = msgspec.json.encode(call)
+    calls = [{"call": msgspec.json.decode(text.replace(b"{i}", b"%d" % i))} for i in range(1, steps + 1)]
     return {"replies": [*calls, {"text": "Done."}], "then": "repeat_last", "context": WINDOW}
 
 
