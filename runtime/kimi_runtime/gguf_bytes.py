@@ -7,8 +7,8 @@ import msgspec
 
 from kimi_runtime.failures import BadModel
 
-MAX_HEADER = 256 << 20
-MAX_ITEMS = 8_000_000
+MAX_HEADER = 128 << 20
+MAX_ITEMS = 2_000_000
 MAX_TEXT = 16 << 20
 KEPT_TEXT = 1 << 20
 KEPT_ITEMS = 1024

