@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx2
 import msgspec
@@ -41,7 +41,7 @@ class _Choice(msgspec.Struct):
     message: _Message
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -49,6 +49,12 @@ class _Usage(msgspec.Struct):
 class _Answer(msgspec.Struct):
     choices: list[_Choice]
     usage: _Usage = _Usage()
+
+
+class Asker(Protocol):
+    """Anything that answers a prompt."""
+
+    def ask(self, prompt: str, *, temperature: float, seed: int) -> tuple[str, int, int]: ...
 
 
 class Served:
@@ -138,7 +144,7 @@ def prompt_for(task: Task) -> str:
     )
 
 
-def run_one_shot(task: Task, served: Served, *, seconds: float, most: int) -> OneShotRow:
+def run_one_shot(task: Task, model: Asker, *, seconds: float, most: int) -> OneShotRow:
     """A greedy answer, then sampled ones until the time is up or there are `most`.
 
     An answer begun in time is counted, which favours one-shot prompting a little. Judging costs no time here.
@@ -151,7 +157,7 @@ def run_one_shot(task: Task, served: Served, *, seconds: float, most: int) -> On
     while samples == 0 or (samples < most and spent < seconds):
         began = time.perf_counter()
         temperature = 0.0 if samples == 0 else TEMPERATURE
-        text, asked, written = served.ask(prompt, temperature=temperature, seed=samples)
+        text, asked, written = model.ask(prompt, temperature=temperature, seed=samples)
         spent += time.perf_counter() - began
         holds = _holds(task, text, verdicts)
         if samples == 0:
