@@ -1,16 +1,23 @@
 """A real kernel box around a real folder, and the same commands without it as a control."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kimi_tools.base import Hands, Outcome, ToolFailure
+from kimi_tools.bash import Bash
 from kimi_tools.box import BASH, Box, Rules, Unboxed
 from kimi_tools.bubblewrap import Bubblewrap, find_box, why_not
 from kimi_tools.runner import Ran, run
+from kimi_tools.toolset import Toolset, core_tools
 
+Call = Callable[..., Awaitable[Outcome]]
+Refusal = Callable[..., Awaitable[str]]
 Inside = Callable[..., Awaitable[Ran]]
 Outside = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -97,3 +104,36 @@ def running(mark: str) -> list[int]:
 @pytest.fixture
 def processes() -> Callable[[str], list[int]]:
     return running
+
+
+@pytest.fixture
+def hands(workspace: Path, tmp_path: Path) -> Hands:
+    return Hands(root=workspace.resolve(), spill=tmp_path / "spill")
+
+
+@pytest.fixture
+def toolset(hands: Hands, rules: Rules) -> Toolset:
+    return Toolset(core_tools(Bash(Unboxed(rules))), hands)
+
+
+@pytest.fixture
+def call(toolset: Toolset) -> Call:
+    """Call a tool as a model does: `await call("Read", path="a.py")`."""
+
+    async def go(name: str, **arguments: Any) -> Outcome:
+        async with asyncio.timeout(30):
+            return await toolset.run(name, arguments, lambda chunk: None)
+
+    return go
+
+
+@pytest.fixture
+def refusal(call: Call) -> Refusal:
+    """What a call that must fail says."""
+
+    async def go(name: str, **arguments: Any) -> str:
+        with pytest.raises(ToolFailure) as caught:
+            await call(name, **arguments)
+        return str(caught.value)
+
+    return go

@@ -31,8 +31,9 @@ async def test_c01_nothing_outside_the_workspace_is_written(inside, outside, wor
     targets = [home / "x", sibling / "x", Path("/tmp") / f"kimi-probe-{os.getpid()}"]
     for target in targets:
         command = f"mkdir -p {shlex.quote(str(target.parent))}; echo x > {shlex.quote(str(target))}"
-        await inside(command)
+        ran = await inside(command)
         assert not target.exists(), target
+        assert ran.exit_code != 0 or target.parent == Path("/tmp"), "a private /tmp is there to be written"
         assert outside(command).returncode == 0
         assert target.exists(), target
         target.unlink()
@@ -351,6 +352,22 @@ async def test_a_workspace_in_a_hidden_folder_shows_and_its_surroundings_do_not(
     ran = await run(box.launch((BASH, "-c", "touch seen; cat ../log"), cwd=root))
     assert (root / "seen").exists()
     assert "canary" not in ran.output.text()
+
+
+async def test_an_environment_in_tmp_can_be_used_and_its_surroundings_not(inside, tmp_path, monkeypatch):
+    tools = tmp_path / "env" / "bin"
+    tools.mkdir(parents=True)
+    (tmp_path / "env" / "data").write_text("found\n")
+    (tmp_path / "other").write_text("canary\n")
+    (tools / "tool").write_text(
+        f"#!/bin/sh\ncat {tmp_path}/env/data {tmp_path}/other; echo x > {tmp_path}/env/y\n"
+    )
+    (tools / "tool").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    seen = (await inside("tool")).output.text()
+    assert "found" in seen
+    assert "canary" not in seen
+    assert not (tmp_path / "env" / "y").exists()
 
 
 async def test_the_start_up_files_of_a_home_that_is_the_workspace_are_read_only(tmp_path, monkeypatch):

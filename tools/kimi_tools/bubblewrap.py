@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from kimi_tools.environment import for_command
 # The largest file (KiB) and the most processes of a command: they stop a runaway loop, and no build.
 _FILE_KIB, _PROCESSES = 8 << 20, 4096
 _TMP_BYTES = 2 << 30
+# Replaced by an empty folder of the box's own: what other programs keep there is not the command's business.
+_PRIVATE = (Path("/tmp"), Path("/var/tmp"), Path("/run"))
 _PROBE_S = 10
 
 # Runs the command as a child, so that what it left behind can be named before the box is closed. What is
@@ -148,10 +151,9 @@ class Bubblewrap:
         mounts = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
         # Owned by the user who is root outside, so opened for writing without any capability.
         mounts += ["--ro-bind", "/proc/sys", "/proc/sys"]
-        for folder in ("/tmp", "/var/tmp"):
-            if os.path.isdir(folder) and not os.path.islink(folder):
-                mounts += ["--perms", "1777", "--size", size, "--tmpfs", folder]
-        mounts += ["--perms", "0755", "--size", size, "--tmpfs", "/run"]
+        for folder in _PRIVATE:
+            if folder.is_dir() and not folder.is_symlink():
+                mounts += ["--perms", "1777", "--size", size, "--tmpfs", str(folder)]
         if network:
             resolver = os.path.realpath("/etc/resolv.conf")
             if resolver.startswith("/run/") and os.path.exists(resolver):
@@ -161,7 +163,7 @@ class Bubblewrap:
     def _root_mounts(self, layers: Sequence[Path], discarded: bool, stand_in: Path | None) -> list[str]:
         root = str(self._rules.root)
         mounts: list[str] = []
-        for path in self._rules.readable:
+        for path in (*_tool_folders(), *self._rules.readable):
             mounts += ["--ro-bind-try", str(path), str(path)]
         if stand_in is not None:
             mounts += ["--bind", str(stand_in), root]
@@ -173,7 +175,17 @@ class Bubblewrap:
             mounts += ["--bind", root, root]
         for path in self._rules.writable:
             mounts += ["--ro-bind" if discarded else "--bind", str(path), str(path)]
+        mounts += self._closed_parents()
         return mounts
+
+    def _closed_parents(self) -> list[str]:
+        """Folders that only lead to a root in a private folder: a refusal is better than a file that is gone
+        afterwards. What is on the disk is not touched.
+        """
+        mounted = (*self._roots, *self._rules.readable, *_tool_folders())
+        parents = {parent for root in self._roots for parent in root.parents if _in_private(parent)}
+        empty = [path for path in sorted(parents) if not any(path.is_relative_to(each) for each in mounted)]
+        return [word for path in empty for word in ("--chmod", "0555", str(path))]
 
     def _guard_mounts(self, held: contextlib.ExitStack) -> list[str]:
         protected: list[Path] = []
@@ -239,6 +251,20 @@ def bwrap_path() -> Path | None:
         if path.is_file() and os.access(path, os.X_OK):
             return path.resolve()
     return None
+
+
+def _tool_folders() -> list[Path]:
+    """What the command may need to run at all, although it lies in a folder that the box replaces."""
+    named = [sys.prefix, sys.base_prefix, os.environ.get("VIRTUAL_ENV") or "/"]
+    entries = os.environ.get("PATH", "").split(os.pathsep)
+    named += [os.path.dirname(entry) if os.path.basename(entry) == "bin" else entry for entry in entries]
+    found = [Path(name).resolve() for name in dict.fromkeys(named) if os.path.isabs(name)]
+    return [path for path in found if _in_private(path)]
+
+
+def _in_private(path: Path) -> bool:
+    """Below one of the folders that the box replaces."""
+    return any(path != folder and path.is_relative_to(folder) for folder in _PRIVATE)
 
 
 def _read_report(descriptor: int) -> Aftermath:
