@@ -1,16 +1,16 @@
 """What a user is told when something goes wrong. Knows nothing of how it is shown.
 
-    KimiError
-    ├── UsageError          2   wrong flags, a bad config file, an unknown session
-    ├── ModelFailure        3   the model or its server failed
-    │   ├── Unreachable         no connection within the retry budget
-    │   ├── Refused             the server said no: key, model name, quota
-    │   ├── Malformed           an answer that is not the protocol
-    │   ├── ContextOverflow     more tokens than the window holds
-    │   └── ModelMissing        no model file here yet
-    ├── StorageFailure      1   the session log or the workspace cannot be written
-    ├── NeedsApproval       5   denied, or nobody there to ask
-    └── Interrupted       130   Ctrl-C
+KimiError
+├── UsageError          2   wrong flags, a bad config file, an unknown session
+├── ModelFailure        3   the model or its server failed
+│   ├── Unreachable         no connection within the retry budget
+│   ├── Refused             the server said no: key, model name, quota
+│   ├── Malformed           an answer that is not the protocol
+│   ├── ContextOverflow     more tokens than the window holds
+│   └── ModelMissing        no model file here yet
+├── StorageFailure      1   the session log or the workspace cannot be written
+├── NeedsApproval       5   denied, or nobody there to ask
+└── Interrupted       130   Ctrl-C
 """
 
 

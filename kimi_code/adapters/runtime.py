@@ -1,4 +1,4 @@
-"""The embedded runtime as a Model: starts its worker, speaks to it as to any server, restarts it when it dies."""
+"""The embedded runtime as a Model: starts its worker, asks it as any server, restarts it when it dies."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from kimi_runtime.spawn import WorkerFailed, ensure_worker
 
 from kimi_code.adapters.openai import OpenAIModel
+from kimi_code.adapters.retry import Patience
 from kimi_code.agent.ports import Chunk, ModelInfo, Reply, Request, Retrying
 from kimi_code.errors import ModelFailure, Unreachable
 
@@ -87,5 +88,7 @@ class LocalModel:
                 )
             except WorkerFailed as failure:
                 raise ModelFailure(failure.message, hint=failure.hint) from failure
-            self._server = OpenAIModel("http://runtime/v1", self._name, uds=str(socket))
+            self._server = OpenAIModel(
+                "http://runtime/v1", self._name, uds=str(socket), patience=Patience(connect_s=2)
+            )
         return self._server

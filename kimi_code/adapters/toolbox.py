@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from kimi_code.adapters.repair import raw_problem
+from kimi_code.agent.ports import BadCall, Intent, ToolResult, ToolSpec
+from kimi_code.events import Call, Todo
 from kimi_tools.base import ToolFailure
 from kimi_tools.paths import OutsideWorkspace
 from kimi_tools.toolset import Toolset
-
-from kimi_code.agent.ports import BadCall, Intent, ToolResult, ToolSpec
-from kimi_code.events import Call, Todo
 
 
 class LocalToolbox:
@@ -23,6 +24,8 @@ class LocalToolbox:
         return self._specs
 
     def intent(self, call: Call) -> Intent:
+        if (problem := raw_problem(call.arguments)) is not None:
+            raise BadCall(problem)
         try:
             effect = self._toolset.effect(call.name, call.arguments)
         except OutsideWorkspace as failure:

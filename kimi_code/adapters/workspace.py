@@ -4,11 +4,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from kimi_tools.workspace import CommandResult as ToolsResult
-from kimi_tools.workspace import Workspace as Folder
 
 from kimi_code.agent.ports import CommandResult
 from kimi_code.errors import StorageFailure
+from kimi_tools.workspace import CommandResult as ToolsResult
+from kimi_tools.workspace import Workspace as Folder
 
 
 class LocalWorkspace:

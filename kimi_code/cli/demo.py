@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
+from kimi_code.cli.launch import Task, run_headless
 from kimi_code.errors import UsageError
-from kimi_code.headless.launch import Task, run_headless
 
 app = typer.Typer(add_completion=False)
 
@@ -29,7 +29,7 @@ def demo(
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary copy.")] = False,
 ) -> None:
-    """Copy a small repository with a failing test, let the model repair it, show the diff and the evidence."""
+    """Let the model repair a small repository with a failing test; show the diff and the evidence."""
     source = _example()
     console = Console(stderr=True, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="kimi-code-demo-"))

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from kimi_code.cli.launch import Task, run_headless
 from kimi_code.errors import UsageError
-from kimi_code.headless.launch import Task, run_headless
 
 app = typer.Typer(add_completion=False)
 

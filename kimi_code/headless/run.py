@@ -6,17 +6,18 @@ from collections.abc import Callable
 
 from kimi_code.agent.engine import Engine
 from kimi_code.commands import Interrupt, Say, Stop
-from kimi_code.events import ErrorRaised, Result
+from kimi_code.events import ErrorRaised, Fact, Result
 from kimi_code.headless.output import Output, complain
 from kimi_code.session.codec import Record
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def run_task(engine: Engine, task: Say, output: Output, show: Callable[[Record], None]) -> int:
-    """The exit code of the contract. A signal ends the turn, not the process; a second one does the same."""
+async def run_task(
+    engine: Engine, opening: tuple[Fact, ...], task: Say, output: Output, show: Callable[[Record], None]
+) -> int:
+    """The exit code of the contract. A signal ends the turn in order; it is resumable then."""
     exit_code = 1
-    from_turn = engine.session.state.turn
 
     def follow(record: Record) -> None:
         nonlocal exit_code
@@ -24,12 +25,12 @@ async def run_task(engine: Engine, task: Say, output: Output, show: Callable[[Re
         show(record)
         if isinstance(record.event, ErrorRaised):
             complain(record.event)
-        if isinstance(record.event, Result) and engine.session.state.turn > from_turn:
+        if isinstance(record.event, Result):
             exit_code = record.event.exit_code
 
-    for record in engine.session.log.records:
-        output.show(record) if record.seq == 0 else None
     engine.session.log.listen(follow)
+    for fact in opening:
+        engine.session.append(fact)
     loop = asyncio.get_running_loop()
     for number in _ENDINGS:
         loop.add_signal_handler(number, lambda: engine.submit(Interrupt()))

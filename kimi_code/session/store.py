@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from kimi_code.errors import KimiError, StorageFailure, UsageError
-from kimi_code.events import SessionStarted
+from kimi_code.events import Fact, SessionStarted
 from kimi_code.session.fold import State
 from kimi_code.session.log import Scan, SessionLog, scan
 from kimi_code.session.session import Session
@@ -83,7 +83,8 @@ class Store:
         source = self.folder(name)
         session = self.create()
         for record in self.scan(source.name).records:
-            session.append(record.event)
+            if isinstance(record.event, Fact):
+                session.append(record.event)
         session.close_calls()
         spill = source / "spill"
         if spill.is_dir():

@@ -1,18 +1,11 @@
-"""The composition root: settings in, an Engine out. The only place that knows every part."""
+"""Puts an engine together from a session, a place, a model and a gate."""
 
 import platform
-from datetime import date
+import time
 from functools import partial
 from pathlib import Path
 
 import msgspec
-from kimi_tools.base import Hands
-from kimi_tools.bash import Bash
-from kimi_tools.box import Box, Rules, Unboxed
-from kimi_tools.bubblewrap import find_box, why_not
-from kimi_tools.githead import head_branch
-from kimi_tools.toolset import Toolset, core_tools
-from kimi_tools.workspace import Workspace as Folder
 
 from kimi_code.adapters.toolbox import LocalToolbox
 from kimi_code.adapters.workspace import LocalWorkspace
@@ -24,6 +17,13 @@ from kimi_code.events import Fact, PromptStored, SessionStarted
 from kimi_code.session.session import Session
 from kimi_code.version import __version__
 from kimi_prompts import load
+from kimi_tools.base import Hands
+from kimi_tools.bash import Bash
+from kimi_tools.box import Box, Rules, Unboxed
+from kimi_tools.bubblewrap import find_box, why_not
+from kimi_tools.githead import head_branch
+from kimi_tools.toolset import Toolset, core_tools
+from kimi_tools.workspace import Workspace as Folder
 
 _WORDINGS = ("whole", "explain", "plain")
 
@@ -110,7 +110,7 @@ def _prompt(place: Place, toolbox: Toolbox) -> PromptStored:
         "context",
         cwd=str(place.root),
         system=f"{platform.system()} {platform.machine()}",
-        date=date.today().isoformat(),
+        date=time.strftime("%Y-%m-%d"),
         extra=extra,
     )
     if place.instructions:
