@@ -1,0 +1,72 @@
+"""Chooses tokens from logits with numpy, for a whole batch of candidates at once. Knows no model."""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK = 128
+
+
+class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`temperature` 0 is greedy. `top_k` comes first: it bounds what the others have to sort."""
+
+    temperature: float = 0.7
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.0
+
+
+def largest(rows: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+    """Indices (rows, count) of the `count` largest values of each row, in no order.
+
+    Exact: the largest values lie in the chunks with the largest maxima, and finding a maximum is what a CPU does
+    fastest. Ten times faster than partitioning a vocabulary of 150,000.
+    """
+    width = rows.shape[1]
+    count = min(count, width)
+    whole = width - width % _CHUNK
+    if whole < _CHUNK * count * 2:
+        return np.argpartition(rows, width - count, axis=1)[:, width - count :]
+    chunks = rows[:, :whole].reshape(rows.shape[0], -1, _CHUNK)
+    best = np.argpartition(chunks.max(axis=2), chunks.shape[1] - count, axis=1)[:, chunks.shape[1] - count :]
+    inside = (best[:, :, None] * _CHUNK + np.arange(_CHUNK)).reshape(rows.shape[0], -1)
+    tail = np.broadcast_to(np.arange(whole, width), (rows.shape[0], width - whole))
+    places = np.concatenate([inside, tail], axis=1)
+    values = np.take_along_axis(rows, places, axis=1)
+    chosen = np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]
+    return np.take_along_axis(places, chosen, axis=1)
+
+
+def choose(
+    rows: NDArray[np.float32], options: list[SamplingOptions], generators: list[np.random.Generator]
+) -> list[int]:
+    """One token for each row of logits (rows, vocabulary)."""
+    tokens = [0] * len(options)
+    greedy = [i for i, option in enumerate(options) if option.temperature <= 0]
+    for i in greedy:
+        tokens[i] = int(rows[i].argmax())
+    drawn = [i for i, option in enumerate(options) if option.temperature > 0]
+    if not drawn:
+        return tokens
+    count = max(options[i].top_k for i in drawn)
+    # A basic slice keeps the view; picking rows out copies 600 KB each.
+    subset = rows if len(drawn) == len(options) else rows[drawn]
+    places = largest(subset, count)
+    values = np.take_along_axis(subset, places, axis=1)
+    for row, i in enumerate(drawn):
+        tokens[i] = int(places[row, _draw(values[row], options[i], generators[i])])
+    return tokens
+
+
+def _draw(values: NDArray[np.float32], option: SamplingOptions, generator: np.random.Generator) -> int:
+    """The index of one of `values` (logits), drawn by top-k, temperature, top-p and min-p."""
+    order = np.argsort(-values)[: option.top_k]
+    scaled = values[order].astype(np.float64) / option.temperature
+    weights = np.exp(scaled - scaled[0])
+    weights /= weights.sum()
+    keep = int(np.searchsorted(np.cumsum(weights), option.top_p)) + 1
+    if option.min_p > 0:
+        keep = min(keep, max(1, int(np.searchsorted(-weights, -weights[0] * option.min_p, side="right"))))
+    bounds = np.cumsum(weights[:keep])
+    drawn = int(np.searchsorted(bounds, generator.random() * bounds[-1], side="right"))
+    return int(order[min(drawn, keep - 1)])

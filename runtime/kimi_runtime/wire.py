@@ -1,0 +1,196 @@
+"""The OpenAI chat-completions protocol as data: what a request may hold, and how answers are spelled.
+
+Knows no model. Unknown fields are ignored, as other servers do; fields that would change the answer and cannot be
+honoured are refused.
+"""
+
+import time
+from typing import Any, Literal
+
+import msgspec
+
+from kimi_runtime.faults import BadRequest, ContextFull, RuntimeFault
+from kimi_runtime.job import Finished, Progress
+
+MAX_CANDIDATES = 128
+
+
+class Function(msgspec.Struct, kw_only=True):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+class ToolDefinition(msgspec.Struct, kw_only=True):
+    function: Function
+    type: str = "function"
+
+
+class NamedFunction(msgspec.Struct, kw_only=True):
+    name: str
+
+
+class NamedChoice(msgspec.Struct, kw_only=True):
+    function: NamedFunction
+
+
+class StreamOptions(msgspec.Struct, kw_only=True):
+    include_usage: bool = False
+
+
+class ChatRequest(msgspec.Struct, kw_only=True):
+    """A request body, with the limits of each field checked by `check`."""
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    tools: list[ToolDefinition] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedChoice | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    n: int | None = 1
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    return_progress: bool | None = False
+
+
+def decode(body: bytes) -> ChatRequest:
+    """Raises BadRequest with a sentence about the first thing that is wrong."""
+    try:
+        request = msgspec.json.decode(body, type=ChatRequest)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"The request is not a valid chat completion request: {error}.") from None
+    _check(request)
+    return request
+
+
+def _check(request: ChatRequest) -> None:
+    problems = (
+        (not request.messages, "`messages` is empty"),
+        (not 1 <= (request.n or 1) <= MAX_CANDIDATES, f"`n` must be 1 to {MAX_CANDIDATES}"),
+        (not 0 <= (request.temperature or 0) <= 5, "`temperature` must be 0 to 5"),
+        (
+            request.top_p is not None and not 0 < request.top_p <= 1,
+            "`top_p` must be more than 0 and at most 1",
+        ),
+        (not 0 <= (request.min_p or 0) <= 1, "`min_p` must be 0 to 1"),
+        (token_limit(request) < 1, "`max_tokens` must be at least 1"),
+        (bool(request.logprobs), "`logprobs` is not supported by this server"),
+        (len(stops(request)) > 16, "`stop` may hold 16 strings at most"),
+    )
+    for wrong, sentence in problems:
+        if wrong:
+            raise BadRequest(f"{sentence}.")
+
+
+def token_limit(request: ChatRequest) -> int:
+    given = request.max_completion_tokens if request.max_completion_tokens is not None else request.max_tokens
+    return 1 << 30 if given is None else given
+
+
+def stops(request: ChatRequest) -> tuple[str, ...]:
+    if isinstance(request.stop, str):
+        return (request.stop,)
+    return tuple(request.stop or ())
+
+
+def template_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages as chat templates expect them: plain text contents, call arguments as objects."""
+    return [_template_message(message) for message in messages]
+
+
+def _template_message(message: dict[str, Any]) -> dict[str, Any]:
+    role = message.get("role")
+    if role not in ("system", "developer", "user", "assistant", "tool"):
+        raise BadRequest(f"A message has the role {role!r}; it must be system, user, assistant or tool.")
+    changed = {
+        **message,
+        "role": "system" if role == "developer" else role,
+        "content": _text(message.get("content")),
+    }
+    if calls := message.get("tool_calls"):
+        changed["tool_calls"] = [_template_call(call) for call in calls]
+    else:
+        changed.pop("tool_calls", None)
+    return changed
+
+
+def _text(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    try:
+        parts = msgspec.convert(content, list[dict[str, Any]])
+    except msgspec.ValidationError:
+        raise BadRequest("The content of a message must be a text or a list of parts.") from None
+    if any(part.get("type") != "text" for part in parts):
+        raise BadRequest("This model reads text only; a message holds an image or another kind of part.")
+    return "\n".join(str(part.get("text", "")) for part in parts)
+
+
+def _template_call(call: Any) -> dict[str, Any]:
+    try:
+        function: dict[str, Any] = dict(call["function"])
+        arguments = function.get("arguments") or "{}"
+        function["arguments"] = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
+        return {**call, "function": function}
+    except msgspec.DecodeError:
+        return call
+    except (TypeError, KeyError, ValueError):
+        raise BadRequest(
+            "A tool call in a message is not of the form {id, type, function: {name, arguments}}."
+        ) from None
+
+
+def error_body(fault: RuntimeFault) -> dict[str, Any]:
+    kind = "invalid_request_error" if fault.status < 500 else "server_error"
+    about: dict[str, Any] = {"message": fault.message, "type": kind, "code": fault.code, "param": None}
+    if fault.hint:
+        about["hint"] = fault.hint
+    if isinstance(fault, ContextFull):
+        about |= {"n_ctx": fault.limit, "n_prompt_tokens": fault.needed}
+    return {"error": about}
+
+
+def usage(done: Finished) -> dict[str, Any]:
+    return {
+        "prompt_tokens": done.prompt,
+        "completion_tokens": done.completion,
+        "total_tokens": done.prompt + done.completion,
+        "prompt_tokens_details": {"cached_tokens": done.cached},
+    }
+
+
+def timings(done: Finished) -> dict[str, float | int]:
+    """Milliseconds and tokens per second, named as llama-server does."""
+    fresh = done.prompt - done.cached
+    return {
+        "cache_n": done.cached,
+        "prompt_n": fresh,
+        "prompt_ms": round(done.prompt_ms, 1),
+        "prompt_per_second": round(fresh / max(done.prompt_ms, 0.001) * 1e3, 2),
+        "predicted_n": done.completion,
+        "predicted_ms": round(done.predicted_ms, 1),
+        "predicted_per_second": round(done.completion / max(done.predicted_ms, 0.001) * 1e3, 2),
+    }
+
+
+def progress(event: Progress) -> dict[str, float | int]:
+    return {
+        "total": event.total,
+        "cache": event.cached,
+        "processed": event.processed,
+        "time_ms": round(event.time_ms, 1),
+    }
+
+
+def created() -> int:
+    return int(time.time())
