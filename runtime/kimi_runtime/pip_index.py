@@ -51,10 +51,18 @@ class _JsonPage(msgspec.Struct, frozen=True):
     files: list[_JsonFile]
 
 
-def settings(environment: Mapping[str, str] = os.environ) -> PipSettings:
-    """What pip would use here: its files, then the environment, later ones going before earlier ones."""
+def settings(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    system: Path = Path("/etc"),
+    site: Path = Path(sys.prefix),
+) -> PipSettings:
+    """What pip would use here: its files, then the environment, later ones going before earlier ones.
+
+    `system` and `site` are the folders of the machine's and of the virtual environment's own file.
+    """
     values: dict[str, str] = {}
-    for path in _files(environment):
+    for path in _files(environment, system, site):
         values.update(_read(path))
     for key in ("index-url", "extra-index-url", "no-index", "proxy", "cert"):
         value = environment.get(f"PIP_{key.replace('-', '_').upper()}")
@@ -102,7 +110,7 @@ def local_path(url: str) -> Path | None:
     return Path(unquote(split.path)) if split.scheme == "file" else None
 
 
-def _files(environment: Mapping[str, str]) -> list[Path]:
+def _files(environment: Mapping[str, str], system: Path, site: Path) -> list[Path]:
     """pip's configuration files, least important first."""
     own = environment.get("PIP_CONFIG_FILE")
     if own == os.devnull:
@@ -111,8 +119,8 @@ def _files(environment: Mapping[str, str]) -> list[Path]:
     shared = (environment.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     paths = [Path(folder, "pip", "pip.conf") for folder in shared if folder]
-    paths += [Path("/etc/pip.conf"), home / ".pip" / "pip.conf", user / "pip" / "pip.conf"]
-    paths.append(Path(sys.prefix, "pip.conf"))
+    paths += [system / "pip.conf", home / ".pip" / "pip.conf", user / "pip" / "pip.conf"]
+    paths.append(site / "pip.conf")
     return [*paths, Path(own)] if own else paths
 
 

@@ -1,4 +1,4 @@
-"""Small GGUF files for tests, written with the package of the format: well-formed, but no models that talk."""
+"""Small GGUF files for tests, written with the package of the format: well-formed, but they cannot talk."""
 
 from pathlib import Path
 
