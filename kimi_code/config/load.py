@@ -1,153 +1,160 @@
-"""Settings from defaults < the user's file < a trusted project's file < the environment < flags.
+"""The settings of a run, and where each came from.
 
-A project can tighten, never loosen: of its file only deny and ask rules, verification commands and a stricter
-mode count, and only once the folder is trusted.
+Stronger beats weaker: defaults < the user's file < a trusted project's file < environment < flags. Prints
+nothing; what was ignored is in `Settings.warnings`.
 """
 
-import difflib
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from kimi_code.config import endpoint as endpoints
 from kimi_code.config import paths, trust
-from kimi_code.config.schema import Mode, Provider, Settings, Verify
+from kimi_code.config.endpoint import Endpoint
+from kimi_code.config.limits import tighten
+from kimi_code.config.project import find_root
+from kimi_code.config.schema import Config
+from kimi_code.config.table import MAX_BYTES, Table, read_table
 from kimi_code.errors import UsageError
 
-ENVIRONMENT_PROVIDER = "environment"
-_LAXNESS: dict[Mode, int] = {"manual": 0, "auto": 1, "yolo": 2}
+_SECTIONS = ("permission", "sandbox", "verify", "agent", "runtime")
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """`origins`: dotted key -> where its value comes from. `warnings` are for the user, a sentence each."""
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds.
 
-    settings: Settings
+    endpoint: the server that answers; None: the local runtime runs `config.model` ("" is its default).
+    origins: dotted key ("permission.mode", "providers.NAME") -> where its value came from.
+    project: the project's top folder, real. trust: what stands about what the project brings.
+    """
+
+    config: Config
+    endpoint: Endpoint | None
     origins: dict[str, str]
+    project: Path
+    trust: trust.Standing
     warnings: tuple[str, ...] = ()
 
 
-def load(project: Path | None = None, flags: Mapping[str, Any] | None = None) -> Loaded:
-    """Read and merge everything. `flags`: dotted key -> value, None where not given. Raises UsageError."""
-    origins: dict[str, str] = {}
-    warnings: list[str] = []
-    settings = Settings()
-    user_file = paths.config_file()
-    if user_file.exists():
-        raw = read_toml(user_file)
-        settings = parse(raw, user_file)
-        origins.update(dict.fromkeys(_keys(raw), str(user_file)))
-    if project is not None:
-        settings = _with_project(settings, project, origins, warnings)
-    settings = _with_environment(settings, origins)
-    for key, value in (flags or {}).items():
-        if value is not None:
-            settings = _replace(settings, key, value)
-            origins[key] = "flag"
-    return Loaded(settings=settings, origins=origins, warnings=tuple(warnings))
+def load(cwd: Path, flags: Mapping[str, object] | None = None) -> Settings:
+    """The settings for a folder. Raises UsageError for a wrong user file, environment or flag.
+
+    `flags`: "model", "model_url", "api_key_env" and dotted keys ("permission.mode", "sandbox.enabled",
+    "verify.commands" ...) as the command line gave them; None is: not given.
+    """
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    layers = _Layers()
+    layers.add_table(_user_table(), str(paths.config_file()))
+    root = find_root(cwd)
+    shot = trust.snapshot(root)
+    standing = trust.standing(shot)
+    warnings = _add_project(layers, shot, standing)
+    layers.add_environment()
+    server = {key: given.pop(key) for key in ("model", "model_url", "api_key_env") if key in given}
+    for key, value in given.items():
+        layers.put(key, value, "flag")
+    config = layers.build()
+    chosen = endpoints.choose(config, {key: str(value) for key, value in server.items()})
+    origin = chosen.origin or layers.origins["model"]
+    return Settings(
+        config=msgspec.structs.replace(config, model=chosen.model),
+        endpoint=chosen.endpoint,
+        origins={**layers.origins, "model": origin},
+        project=root,
+        trust=standing,
+        warnings=warnings,
+    )
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Raises UsageError that names the file and the line."""
+def _user_table() -> Table:
+    path = paths.config_file()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as failure:
         raise UsageError(
-            f"{path} is not valid TOML: {error}.", hint="Mend that line and try again."
-        ) from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="Mend its permissions.") from error
+            f"{path} cannot be read: {failure.strerror}.", hint="Mend it or move it away."
+        ) from failure
+    return read_table(str(path), data)
 
 
-def parse(raw: Mapping[str, Any], path: Path) -> Settings:
-    """Raises UsageError that names the file, the key and what was expected."""
+def _add_project(layers: "_Layers", shot: trust.Snapshot, standing: trust.Standing) -> tuple[str, ...]:
+    """Add what a trusted project sets; returns what was ignored."""
+    where = shot.root / trust.CONFIG
+    if standing == "untrusted":
+        why = f" It cannot be trusted: {shot.obstacle}." if shot.obstacle else ""
+        brings = ", ".join(sorted({name.split("/")[0] for name in shot.files})) or ".kimi-code"
+        hint = "" if why else " To look at it and trust it: kimi-code config trust"
+        return (f"{shot.root} is not trusted, so what it brings in {brings} is ignored.{why}{hint}",)
+    data = shot.files.get(trust.CONFIG)
+    if data is None:
+        return ()
     try:
-        return msgspec.convert(raw, Settings)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {error}.", hint=_suggestion(str(error))) from error
+        table = read_table(str(where), data)
+    except UsageError as failure:
+        return (f"{failure.message} The project's configuration is ignored.",)
+    taken, left_out = tighten(layers.values, table)
+    for key, value in taken.items():
+        layers.put(key, value, str(where))
+    return tuple(f"{where}: ignored {entry}." for entry in left_out)
 
 
-def _suggestion(error: str) -> str:
-    unknown = re.search(r"unknown field `([^`]+)`", error)
-    if unknown is None:
-        return "`kimi-code config schema` prints what is allowed."
-    near = difflib.get_close_matches(unknown[1], _keys(msgspec.to_builtins(Settings()), deep=True), n=1)
-    return f"Did you mean {near[0]}?" if near else "`kimi-code config schema` prints what is allowed."
+class _Layers:
+    """Values by dotted key, each with its origin; a stronger layer is put over a weaker one."""
 
+    def __init__(self) -> None:
+        default = Config()
+        self.values: dict[str, object] = {"model": default.model}
+        self.providers: dict[str, Any] = {}
+        for section in _SECTIONS:
+            struct = getattr(default, section)
+            for field in struct.__struct_fields__:
+                self.values[f"{section}.{field}"] = getattr(struct, field)
+        self.origins = dict.fromkeys(self.values, "default")
 
-def _keys(raw: Mapping[str, Any], prefix: str = "", *, deep: bool = False) -> list[str]:
-    keys: list[str] = []
-    for key, value in raw.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            keys += [name, *_keys(value, "" if deep else name + ".", deep=deep)]  # pyright: ignore
-        else:
-            keys.append(name)
-    return keys
+    def put(self, key: str, value: object, origin: str) -> None:
+        if key not in self.values:
+            raise KeyError(key)
+        self.values[key] = tuple(cast(list[object], value)) if isinstance(value, list) else value
+        self.origins[key] = origin
 
+    def add_table(self, table: Table, origin: str) -> None:
+        for section, value in table.items():
+            if section == "providers":
+                self.providers.update(value)
+                self.origins.update(dict.fromkeys((f"providers.{name}" for name in value), origin))
+            elif section == "model":
+                self.put(section, value, origin)
+            else:
+                for key, inner in value.items():
+                    self.put(f"{section}.{key}", inner, origin)
 
-def _with_project(
-    settings: Settings, project: Path, origins: dict[str, str], warnings: list[str]
-) -> Settings:
-    path = project / ".kimi-code" / "config.toml"
-    if not path.is_file():
-        return settings
-    if not trust.is_trusted(project):
-        warnings.append(f"{path} is ignored: this folder is not trusted.")
-        return settings
-    raw = read_toml(path)
-    theirs = parse(raw, path)
-    mode = settings.permission.mode
-    if "mode" in raw.get("permission", {}) and _LAXNESS[theirs.permission.mode] < _LAXNESS[mode]:
-        mode = theirs.permission.mode
-        origins["permission.mode"] = str(path)
-    ignored = sorted(set(_keys(raw)) - _PROJECT_MAY)
-    if ignored:
-        warnings.append(f"{path}: a project cannot set {', '.join(ignored)}; ignored.")
-    permission = msgspec.structs.replace(
-        settings.permission,
-        mode=mode,
-        ask=settings.permission.ask + theirs.permission.ask,
-        deny=settings.permission.deny + theirs.permission.deny,
-    )
-    verify = settings.verify
-    if not verify.commands and theirs.verify.commands:
-        verify = Verify(commands=theirs.verify.commands, timeout=verify.timeout)
-        origins["verify.commands"] = str(path)
-    return msgspec.structs.replace(settings, permission=permission, verify=verify)
+    def add_environment(self) -> None:
+        """Without a server in KIMI_BASE_URL, the other two are about the local model."""
+        if os.environ.get("KIMI_BASE_URL"):
+            return
+        if name := os.environ.get("KIMI_MODEL_NAME"):
+            self.put("model", name, "KIMI_MODEL_NAME")
+        if (context := endpoints.context_of_environment()) is not None:
+            self.put("runtime.context", context, endpoints.CONTEXT)
 
-
-_PROJECT_MAY = frozenset(
-    {"permission", "permission.mode", "permission.ask", "permission.deny", "verify", "verify.commands"}
-)
-
-
-def _with_environment(settings: Settings, origins: dict[str, str]) -> Settings:
-    base_url, model = os.environ.get("KIMI_BASE_URL", ""), os.environ.get("KIMI_MODEL_NAME", "")
-    if not base_url:
-        return settings
-    size = os.environ.get("KIMI_MODEL_MAX_CONTEXT_SIZE", "")
-    if size and not (size.isascii() and size.isdigit() and int(size) > 0):
-        raise UsageError(
-            f"KIMI_MODEL_MAX_CONTEXT_SIZE={size}: not a number of tokens.", hint="Write it like 131072."
-        )
-    provider = Provider(
-        base_url=base_url, api_key_env="KIMI_API_KEY", model=model, context=int(size) if size else None
-    )
-    origins["model"] = "KIMI_BASE_URL"
-    return msgspec.structs.replace(
-        settings,
-        model=ENVIRONMENT_PROVIDER,
-        providers={**settings.providers, ENVIRONMENT_PROVIDER: provider},
-    )
-
-
-def _replace(settings: Settings, key: str, value: Any) -> Settings:
-    section, _, field = key.rpartition(".")
-    if not section:
-        return msgspec.structs.replace(settings, **{field: value})
-    changed = msgspec.structs.replace(getattr(settings, section), **{field: value})
-    return msgspec.structs.replace(settings, **{section: changed})
+    def build(self) -> Config:
+        table: dict[str, Any] = {"providers": self.providers}
+        for key, value in self.values.items():
+            section, _, field = key.partition(".")
+            if field:
+                table.setdefault(section, {})[field] = value
+            else:
+                table[section] = value
+        try:
+            return msgspec.convert(table, Config)
+        except msgspec.ValidationError as failure:
+            # The files were checked one by one: what is wrong was given on the command line.
+            raise UsageError(
+                f"A flag has a wrong value: {failure}.", hint="See: kimi-code --help"
+            ) from failure
