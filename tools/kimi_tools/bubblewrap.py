@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from kimi_tools import guards, seccomp
@@ -163,7 +164,7 @@ class Bubblewrap:
     def _root_mounts(self, layers: Sequence[Path], discarded: bool, stand_in: Path | None) -> list[str]:
         root = str(self._rules.root)
         mounts: list[str] = []
-        for path in (*_tool_folders(), *self._rules.readable):
+        for path in (*self._tool_folders(), *self._rules.readable):
             mounts += ["--ro-bind-try", str(path), str(path)]
         if stand_in is not None:
             mounts += ["--bind", str(stand_in), root]
@@ -175,17 +176,12 @@ class Bubblewrap:
             mounts += ["--bind", root, root]
         for path in self._rules.writable:
             mounts += ["--ro-bind" if discarded else "--bind", str(path), str(path)]
-        mounts += self._closed_parents()
+        mounts += _closed_parents(self._roots, (*self._rules.readable, *self._tool_folders()))
         return mounts
 
-    def _closed_parents(self) -> list[str]:
-        """Folders that only lead to a root in a private folder: a refusal is better than a file that is gone
-        afterwards. What is on the disk is not touched.
-        """
-        mounted = (*self._roots, *self._rules.readable, *_tool_folders())
-        parents = {parent for root in self._roots for parent in root.parents if _in_private(parent)}
-        empty = [path for path in sorted(parents) if not any(path.is_relative_to(each) for each in mounted)]
-        return [word for path in empty for word in ("--chmod", "0555", str(path))]
+    @staticmethod
+    def _tool_folders() -> tuple[Path, ...]:
+        return _tool_folders(os.environ.get("PATH", ""), os.environ.get("VIRTUAL_ENV", ""))
 
     def _guard_mounts(self, held: contextlib.ExitStack) -> list[str]:
         protected: list[Path] = []
@@ -253,13 +249,25 @@ def bwrap_path() -> Path | None:
     return None
 
 
-def _tool_folders() -> list[Path]:
+@cache
+def _tool_folders(search_path: str, environment: str) -> tuple[Path, ...]:
     """What the command may need to run at all, although it lies in a folder that the box replaces."""
-    named = [sys.prefix, sys.base_prefix, os.environ.get("VIRTUAL_ENV") or "/"]
-    entries = os.environ.get("PATH", "").split(os.pathsep)
+    named = [sys.prefix, sys.base_prefix, environment]
+    entries = search_path.split(os.pathsep)
     named += [os.path.dirname(entry) if os.path.basename(entry) == "bin" else entry for entry in entries]
     found = [Path(name).resolve() for name in dict.fromkeys(named) if os.path.isabs(name)]
-    return [path for path in found if _in_private(path)]
+    return tuple(path for path in found if _in_private(path))
+
+
+@cache
+def _closed_parents(roots: tuple[Path, ...], mounted: tuple[Path, ...]) -> list[str]:
+    """Mounts for folders that only lead to a root in a private folder, and are not on the disk.
+
+    A refusal is better than a file that is gone afterwards.
+    """
+    parents = {parent for root in roots for parent in root.parents if _in_private(parent)}
+    empty = [p for p in sorted(parents) if not any(p.is_relative_to(each) for each in (*roots, *mounted))]
+    return [word for path in empty for word in ("--chmod", "0555", str(path))]
 
 
 def _in_private(path: Path) -> bool:

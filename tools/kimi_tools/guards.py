@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -37,8 +38,13 @@ _ENV_SAMPLES = (".example", ".sample", ".template", ".dist")
 
 def secrets(home: Path) -> list[Path]:
     """Existing files and folders that no command needs to read, links followed."""
-    named = [home / name for name in _HOME_SECRETS] + [Path(name) for name in _SYSTEM_SECRETS]
-    return [path.resolve() for path in named if path.exists()]
+    return [Path(os.path.realpath(name)) for name in _candidates(str(home)) if os.path.exists(name)]
+
+
+@cache
+def _candidates(home: str) -> tuple[str, ...]:
+    """Asked before every command, so without the cost of path objects."""
+    return (*(f"{home}/{name}" for name in _HOME_SECRETS), *_SYSTEM_SECRETS)
 
 
 def env_files(root: Path) -> list[Path]:

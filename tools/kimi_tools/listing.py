@@ -5,11 +5,10 @@ Not git's own, not what is ignored, not what is installed or cached.
 
 import os
 import subprocess
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-import pathspec
+from kimi_tools import ripgrep
 
 SKIPPED_FOLDERS = frozenset(
     {
@@ -21,15 +20,18 @@ _LIST_S = 60
 
 
 def files(root: Path) -> list[str]:
-    """Paths relative to `root`, sorted. Ignore files are honoured; links and special files are left out."""
+    """Paths relative to `root`, sorted; no links, no special files.
+
+    Ignore files are honoured where ripgrep is installed.
+    """
     listed = _by_ripgrep(root)
     return sorted(listed if listed is not None else _by_walking(root))
 
 
 def _by_ripgrep(root: Path) -> list[str] | None:
-    """None where the packaged ripgrep is not installed."""
-    program = Path(sysconfig.get_path("scripts")) / "rg"
-    if not os.access(program, os.X_OK):
+    """None where ripgrep is not installed."""
+    program = ripgrep.program()
+    if program is None:
         return None
     globs = [word for name in sorted(SKIPPED_FOLDERS) for word in ("--glob", f"!**/{name}/**")]
     asked = (
@@ -58,22 +60,12 @@ def _by_ripgrep(root: Path) -> list[str] | None:
 
 
 def _by_walking(root: Path) -> Iterator[str]:
-    """Slower, and knows only the ignore file at the top."""
-    try:
-        lines = (root / ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
+    """Slower, and knows no ignore files."""
     for folder, folders, names in os.walk(root):
         base = os.path.relpath(folder, root)
         prefix = "" if base == "." else f"{base}/"
-        folders[:] = [
-            name
-            for name in folders
-            if name not in SKIPPED_FOLDERS and not ignored.match_file(f"{prefix}{name}/")
-        ]
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
         for name in names:
-            path = f"{prefix}{name}"
             full = os.path.join(folder, name)
-            if not ignored.match_file(path) and os.path.isfile(full) and not os.path.islink(full):
-                yield path
+            if os.path.isfile(full) and not os.path.islink(full):
+                yield f"{prefix}{name}"
