@@ -1,4 +1,5 @@
-"""Who may speak to a server on TCP: bearers of the token, from this machine, and no web page. Knows no route."""
+"""Who may speak to a server on TCP: bearers of the token, from this machine, and no web page. Knows no
+route."""
 
 import hmac
 from urllib.parse import urlsplit
@@ -10,7 +11,8 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Guard:
-    """ASGI middleware. A foreign Host is refused (DNS rebinding), any foreign Origin (web pages), a wrong token."""
+    """ASGI middleware. A foreign Host is refused (DNS rebinding), any foreign Origin (web pages), a wrong
+    token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app

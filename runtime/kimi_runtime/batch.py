@@ -10,8 +10,8 @@ from kimi_runtime.job import Job
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """`tokens` go on at the end of `sequence`. `candidate` None: part of the job's prompt. `row`: index into the
-    logits of the step, None when nothing is to be chosen after it."""
+    """`tokens` go on at the end of `sequence`. `candidate` None: part of the job's prompt. `row`: index
+    into the logits of the step, None when nothing is to be chosen after it."""
 
     job: Job
     sequence: Sequence

@@ -63,7 +63,8 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def loops(tokens: list[int]) -> bool:
-    """Whether the answer ends in the same cycle of tokens over and over: at least 200 tokens and 5 rounds of it."""
+    """Whether the answer ends in the same cycle of tokens over and over: at least 200 tokens and 5 rounds
+    of it."""
     if len(tokens) < _LOOP_TOKENS:
         return False
     tail = np.asarray(tokens[-_LOOP_REPEATS * _MAX_PERIOD :], dtype=np.int32)
@@ -103,7 +104,8 @@ class Candidate:
         self._checked = 0
 
     def add(self, token: int, piece: Callable[[int], bytes], ends: Callable[[int], bool]) -> str:
-        """Go on with `token` and what it forces. Returns the new text; `end` is set when the answer is over."""
+        """Go on with `token` and what it forces. Returns the new text; `end` is set when the answer is
+        over."""
         text = self._add_one(token, piece, ends)
         while self.end is None and self.constraint is not None and (forced := self.constraint.forced()):
             for following in forced:

@@ -1,4 +1,5 @@
-"""Which tokens each sequence of the KV cache holds and which cells they share. Knows no model and no request."""
+"""Which tokens each sequence of the KV cache holds and which cells they share. Knows no model and no
+request."""
 
 import itertools
 from collections.abc import Sequence as Tokens

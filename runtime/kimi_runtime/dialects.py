@@ -1,7 +1,8 @@
 """How a model family writes text, thinking and calls. Knows tokens only as text; one Dialect per family.
 
-A Reader turns the text of one answer, as it arrives, into parts. Small models deviate: a fenced or bare JSON object in
-place of a tagged one, a missing end tag. What names a known tool is a call; anything else stays text, unchanged.
+A Reader turns the text of one answer, as it arrives, into parts. Small models deviate: a fenced or bare
+JSON object in place of a tagged one, a missing end tag. What names a known tool is a call; anything else
+stays text, unchanged.
 """
 
 import json
@@ -92,7 +93,8 @@ _BARE_PATIENCE = 60
 
 
 class HermesReader:
-    """Splits an answer at tags, fences and bare objects; holds back only what may still become one of these."""
+    """Splits an answer at tags, fences and bare objects; holds back only what may still become one of
+    these."""
 
     def __init__(self, tools: frozenset[str], dialect: Hermes, *, thinking: bool) -> None:
         self._tools = tools
@@ -133,7 +135,8 @@ class HermesReader:
                 return self._text(final=final)
 
     def _start(self, *, final: bool) -> bool:
-        """At the very beginning: a thought, a bare object or text. Blank space before the former is dropped."""
+        """At the very beginning: a thought, a bare object or text. Blank space before the former is
+        dropped."""
         stripped = self._buffer.lstrip()
         if not stripped or (_THINK.startswith(stripped) and stripped != _THINK):
             if final:

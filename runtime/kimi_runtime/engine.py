@@ -1,7 +1,8 @@
 """Runs orders on one context: one owner thread, one batch per step for all of them. Knows no protocol.
 
-A step takes the pending tokens of every answer being written, fills the batch up with pieces of prompts, evaluates it
-once and chooses the next tokens. Orders join and leave between steps. The answers of one order share its prompt.
+A step takes the pending tokens of every answer being written, fills the batch up with pieces of prompts,
+evaluates it once and chooses the next tokens. Orders join and leave between steps. The answers of one order
+share its prompt.
 """
 
 import queue
@@ -83,7 +84,7 @@ class Engine:
                 self._take_orders()
                 self._step()
             self._pool.save_newest(_SAVED_WHEN_IDLE)
-        except Exception as error:  # noqa: BLE001  the worker's boundary: whoever waits must be told
+        except Exception as error:  # the worker's boundary: whoever waits must be told
             self._fail_all(EngineFault(f"The engine failed: {type(error).__name__}: {error}."))
             raise
         finally:
@@ -223,7 +224,8 @@ class Engine:
         )
 
     def _choose(self, job: Job, candidates: list[Candidate], rows: Logits) -> None:
-        """Choose the next token of some answers of one job; `rows` (candidates, vocabulary) may be written to."""
+        """Choose the next token of some answers of one job; `rows` (candidates, vocabulary) may be written
+        to."""
         for candidate, row in zip(candidates, rows, strict=True):
             if candidate.constraint is not None:
                 candidate.constraint.apply(row)

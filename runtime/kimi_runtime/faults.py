@@ -7,7 +7,7 @@ RuntimeFault (a RuntimeFailure)
 ├── LoadFault        500   the model file cannot be loaded
 │   └── OutOfMemory  507   not enough memory for the weights or the KV cache
 ├── EngineFault      500   decoding failed
-└── WorkerFault      503   the worker process ended or did not answer
+└── WorkerFailed     503   the worker process ended or did not answer
 """
 
 from kimi_runtime.failures import RuntimeFailure
@@ -56,7 +56,7 @@ class EngineFault(RuntimeFault):
     code = "engine_failed"
 
 
-class WorkerFault(RuntimeFault):
+class WorkerFailed(RuntimeFault):
     """The worker could not be started or went away; `log` holds the last lines it wrote."""
 
     status = 503

@@ -1,14 +1,14 @@
 """Makes malformed calls impossible: tool schemas become a grammar that says which tokens may come next.
 
-Free text stays free; the grammar takes over when a call is opened, or from the first token where a call is required.
-Knows no engine. Schemas are input from outside: their size is bounded before anything is compiled, and what cannot be
-compiled falls back to "any JSON object".
+Free text stays free; the grammar takes over when a call is opened, or from the first token where a call is
+required. Knows no engine. Schemas are input from outside: their size is bounded before anything is
+compiled, and what cannot be compiled falls back to "any JSON object".
 """
 
 import json
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import llguidance
 import msgspec
@@ -35,7 +35,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bounded(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with the spacing models are used to, or any object where it is too large to be worth compiling."""
+    """The schema with the spacing models are used to, or any object where it is too large to be worth
+    compiling."""
     if not _is_small(schema):
         schema = _ANY_OBJECT
     if schema.get("properties") and "additionalProperties" not in schema:
@@ -52,17 +53,20 @@ def _is_small(schema: dict[str, Any]) -> bool:
         if nodes > _MAX_NODES or depth > _MAX_DEPTH or text > _MAX_TEXT:
             return False
         if isinstance(value, dict):
-            choices: Any = value.get("enum")  # pyright: ignore[reportUnknownMemberType]
-            if isinstance(choices, list) and len(choices) > _MAX_CHOICES:  # pyright: ignore[reportUnknownArgumentType]
+            fields = cast(dict[str, Any], value)
+            if _too_many(fields.get("enum")):
                 return False
-            for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-                text += len(str(key))  # pyright: ignore[reportUnknownArgumentType]
-                stack.append((item, depth + 1))
+            text += sum(len(key) for key in fields)
+            stack += [(item, depth + 1) for item in fields.values()]
         elif isinstance(value, list):
-            stack += [(item, depth + 1) for item in value]  # pyright: ignore[reportUnknownVariableType]
+            stack += [(item, depth + 1) for item in cast(list[Any], value)]
         else:
             text += len(str(value))
     return True
+
+
+def _too_many(choices: object) -> bool:
+    return isinstance(choices, list) and len(cast(list[Any], choices)) > _MAX_CHOICES
 
 
 class CallGrammars:
@@ -126,8 +130,8 @@ class CallGrammars:
         opener = "" if opened else self._mark(dialect.opener)
         lines = [
             "%llguidance {}",
-            f"start: {opener} {_quoted(dialect.before)} call {_quoted(dialect.after)} {self._mark(dialect.closer)}",
-            "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
+            f"start: {opener} {_quoted(dialect.before)} call {_quoted(dialect.after)}
+            {self._mark(dialect.closer)}", "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
         ]
         for i, (name, schema) in enumerate(tools):
             head, tail = dialect.call_frame(name)

@@ -14,7 +14,8 @@ from kimi_runtime.sampling import SamplingOptions
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """`count` answers to one prompt of tokens. `base`: how many tokens at its beginning are worth keeping on disk.
+    """`count` answers to one prompt of tokens. `base`: how many tokens at its beginning are worth keeping
+    on disk.
 
     `limit`: tokens of each answer at most. `constraint` makes a fresh one for each answer.
     """
@@ -30,7 +31,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of the prompt: all, taken from a cache, done so far (those included); milliseconds since it began."""
+    """Tokens of the prompt: all, taken from a cache, done so far (those included); milliseconds since it
+    began."""
 
     total: int
     cached: int
@@ -69,8 +71,8 @@ Event = Progress | Text | Ended | Finished | Failed
 
 
 class Job:
-    """An order on its way. `sink` is called from the engine's thread with events, in order; the last is Finished or
-    Failed unless the job was cancelled."""
+    """An order on its way. `sink` is called from the engine's thread with events, in order; the last is
+    Finished or Failed unless the job was cancelled."""
 
     def __init__(self, order: Order, sink: Callable[[list[Event]], None]) -> None:
         self.order = order

@@ -1,7 +1,9 @@
-"""KV states of prompt beginnings on disk, so that nothing is computed twice. Knows no engine and no prompt text.
+"""KV states of prompt beginnings on disk, so that nothing is computed twice. Knows no engine and no prompt
+text.
 
-An entry is one file: a magic line, a JSON line (tokens, digest of the state), the state. The folder's name is a hash
-of all that makes a state usable: model, engine settings, library version. Anything unreadable is removed.
+An entry is one file: a magic line, a JSON line (tokens, digest of the state), the state. The folder's name
+is a hash of all that makes a state usable: model, engine settings, library version. Anything unreadable is
+removed.
 """
 
 import contextlib
@@ -35,7 +37,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def model_fingerprint(path: Path) -> str:
-    """A digest of the file's size, first and last 4 MiB: cheap, and different for any two models in practice."""
+    """A digest of the file's size, first and last 4 MiB: cheap, and different for any two models in
+    practice."""
     block = 4 << 20
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -96,7 +99,8 @@ class KvCache:
         return None
 
     def save(self, tokens: list[int], state: bytes) -> None:
-        """Keep a state; what was not used for longest goes when the folder gets too large. A full disk is no error."""
+        """Keep a state; what was not used for longest goes when the folder gets too large. A full disk is
+        no error."""
         if len(state) > self._max_bytes // 2:
             return
         packed = np.asarray(tokens, dtype="<i4").tobytes()

@@ -1,10 +1,12 @@
-"""A thin typed layer over the C API of llama.cpp. Knows no request and no template; one thread owns a Context."""
+"""A thin typed layer over the C API of llama.cpp. Knows no request and no template; one thread owns a
+Context."""
 
 import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import msgspec
@@ -43,7 +45,8 @@ def last_error() -> str:
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`repack`: copy quantised weights into a layout that computes faster, at the price of as much memory again."""
+    """`repack`: copy quantised weights into a layout that computes faster, at the price of as much memory
+    again."""
 
     repack: bool = True
     vocab_only: bool = False
@@ -83,6 +86,9 @@ class Model:
         if pointer is None:
             raise _load_fault(path)
         self.pointer = pointer
+        vocabulary = lib.llama_model_get_vocab(pointer)
+        assert vocabulary is not None
+        self.vocabulary = vocabulary
         self.train_context = lib.llama_model_n_ctx_train(pointer)
         self.parameters = lib.llama_model_n_params(pointer)
         self.bytes = lib.llama_model_size(pointer)
@@ -95,12 +101,12 @@ class Model:
         """A value of the GGUF header as text; None where it has none."""
         size = 256
         while True:
-            buffer = ctypes.create_string_buffer(size)
+            buffer: Any = ctypes.create_string_buffer(size)
             length = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, size)
             if length < 0:
                 return None
             if length < size:
-                return buffer.raw[:length].decode("utf-8", "replace")
+                return bytes(buffer.raw[:length]).decode("utf-8", "replace")
             size = length + 1
 
     def template(self) -> str:
@@ -108,7 +114,8 @@ class Model:
         return self.metadata("tokenizer.chat_template") or ""
 
     def kv_bytes(self) -> int:
-        """Bytes of KV cache a token needs at 16 bits, estimated from the header (MLA models: from key_length)."""
+        """Bytes of KV cache a token needs at 16 bits, estimated from the header (MLA models: from
+        key_length)."""
         arch = self.metadata("general.architecture") or ""
         layers = lib.llama_model_n_layer(self.pointer)
         heads = max(1, lib.llama_model_n_head(self.pointer))
@@ -157,8 +164,10 @@ class Context:
         self.pointer = pointer
         self.cells = lib.llama_n_ctx(pointer)
         self.options = options
-        self.vocabulary_size = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model.pointer))
-        self._memory = lib.llama_get_memory(pointer)
+        self.vocabulary_size = lib.llama_vocab_n_tokens(model.vocabulary)
+        memory = lib.llama_get_memory(pointer)
+        assert memory is not None
+        self._memory = memory
         self._batch = _Batch(options.batch)
 
     def close(self) -> None:
@@ -167,7 +176,8 @@ class Context:
     def decode(
         self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[int]
     ) -> Logits:
-        """Evaluate one batch. `wanted`: ascending indices whose logits are returned, as a view (wanted, vocabulary).
+        """Evaluate one batch. `wanted`: ascending indices whose logits are returned, as a view (wanted,
+        vocabulary).
 
         The view is valid until the next call and may be written to.
         """
@@ -192,15 +202,16 @@ class Context:
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, -1))
 
     def save_sequence(self, sequence: int) -> bytes:
-        size = lib.llama_state_seq_get_size(self.pointer, sequence)
+        size = lib.llama_state_seq_get_size(self.pointer, lib.llama_seq_id(sequence))
         buffer = (ctypes.c_uint8 * size)()
-        written = lib.llama_state_seq_get_data(self.pointer, buffer, size, sequence)
+        written = lib.llama_state_seq_get_data(self.pointer, buffer, size, lib.llama_seq_id(sequence))
         return memoryview(buffer)[:written].tobytes()
 
     def restore_sequence(self, sequence: int, state: bytes) -> bool:
         """Fill an empty sequence from saved state; False (and still empty) when it does not fit."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        if lib.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence) == len(state):
+        target = lib.llama_seq_id(sequence)
+        if lib.llama_state_seq_set_data(self.pointer, buffer, len(state), target) == len(state):
             return True
         self.remove(sequence)
         return False
@@ -218,6 +229,7 @@ class _Batch:
         self._pointers = (first + np.arange(size, dtype=np.uintp) * self._sequence.itemsize).astype(np.uintp)
         self._logits = np.zeros(size, dtype=np.int8)
         self._batch = lib.llama_batch()
+        kinds: dict[str, Any] = {field[0]: field[1] for field in lib.llama_batch._fields_}
         for name, array in (
             ("token", self._token),
             ("pos", self._position),
@@ -225,8 +237,7 @@ class _Batch:
             ("seq_id", self._pointers),
             ("logits", self._logits),
         ):
-            kind = dict((field[0], field[1]) for field in lib.llama_batch._fields_)[name]
-            setattr(self._batch, name, ctypes.cast(array.ctypes.data, kind))
+            setattr(self._batch, name, ctypes.cast(array.ctypes.data, kinds[name]))
 
     def fill(
         self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[int]

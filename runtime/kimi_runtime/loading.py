@@ -1,4 +1,5 @@
-"""Loads a model with everything a server needs, and chooses the settings by what the machine has. Knows no HTTP."""
+"""Loads a model with everything a server needs, and chooses the settings by what the machine has. Knows no
+HTTP."""
 
 import threading
 from collections.abc import Callable
@@ -38,7 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path, settings: Settings, *, progress: Callable[[float], None] | None = None) -> Backend:
-    """Load and start a model. Raises LoadFault, OutOfMemory and, where memory is short, says how much is missing."""
+    """Load and start a model. Raises LoadFault, OutOfMemory and, where memory is short, says how much is
+    missing."""
     try:
         read_header(path)
     except BadModel as problem:
@@ -77,8 +79,8 @@ def _context_size(model: Model, wanted: int | None, free: int) -> int:
     if wanted is not None:
         if wanted > fits:
             raise OutOfMemory(
-                f"A context of {wanted} tokens needs {wanted * model.kv_bytes() >> 20} MiB more memory than there is.",
-                hint=f"Ask for at most {fits} tokens, or close other programs.",
+                f"A context of {wanted} tokens needs {wanted * model.kv_bytes() >> 20} MiB more memory than
+                there is.", hint=f"Ask for at most {fits} tokens, or close other programs.",
             )
         return min(wanted, trained)
     if fits < min(_LEAST_CONTEXT, trained):

@@ -1,4 +1,5 @@
-"""Sequences of a context with what they share: opens, forks, cuts and evicts them, and keeps beginnings on disk.
+"""Sequences of a context with what they share: opens, forks, cuts and evicts them, and keeps beginnings on
+disk.
 
 Keeps the cell table and the real cache in step. Knows no request.
 """
@@ -28,7 +29,8 @@ class Pool:
         self._writer.shutdown(wait=True)
 
     def begin(self, prompt: list[int], live: list[Sequence]) -> Sequence | None:
-        """A sequence that already holds as much of `prompt` as any other does, live or on disk, but not all of it.
+        """A sequence that already holds as much of `prompt` as any other does, live or on disk, but not all
+        of it.
 
         None when there is no free sequence now.
         """

@@ -1,10 +1,12 @@
-"""The program that renders chat templates, as a process of its own: a template is hostile until proven otherwise.
+"""The program that renders chat templates, as a process of its own: a template is hostile until proven
+otherwise.
 
-It reads a JSON object per line ({"template", "values", "limit"}) and answers with one ({"text"} or {"error"}). Its
-processor time, memory, files and processes are limited by the kernel, so that no template can hang or fill the
-machine; the sandbox of jinja2 keeps templates from reaching Python. Knows no model.
+It reads a JSON object per line ({"template", "values", "limit"}) and answers with one ({"text"} or
+{"error"}). Its processor time, memory, files and processes are limited by the kernel, so that no template
+can hang or fill the machine; the sandbox of jinja2 keeps templates from reaching Python. Knows no model.
 """
 
+import contextlib
 import json
 import resource
 import sys
@@ -12,7 +14,6 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 import jinja2
-import jinja2.debug
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -46,17 +47,19 @@ def _now(form: str) -> str:
 
 
 def environment() -> ImmutableSandboxedEnvironment:
-    """What a template can see: messages and values, `tojson`, `raise_exception`, `strftime_now`, loop controls."""
+    """What a template can see: messages and values, `tojson`, `raise_exception`, `strftime_now`, loop
+    controls."""
     env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     env.filters["tojson"] = _to_json
+    visible: dict[str, Any] = {
+        "raise_exception": _refuse,
+        "strftime_now": _now,
+        "range": _bounded_range,
+        "namespace": jinja2.utils.Namespace,
+        "dict": dict,
+    }
     env.globals.clear()
-    env.globals.update(
-        raise_exception=_refuse,
-        strftime_now=_now,
-        range=_bounded_range,
-        namespace=jinja2.utils.Namespace,
-        dict=dict,
-    )
+    env.globals.update(visible)
     return env
 
 
@@ -84,6 +87,8 @@ def main() -> None:
     env = environment()
     # All that reads files when first used is used once; afterwards no file can be opened any more.
     env.from_string("{{ '\\n' | tojson }}{{ strftime_now('%Z') }}").render()
+    with contextlib.suppress(_Refused):  # rewriting a traceback imports, too
+        env.from_string("{{ raise_exception('') }}").render()
     cache: dict[str, jinja2.Template] = {}
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
     for line in sys.stdin.buffer:

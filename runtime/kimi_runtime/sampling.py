@@ -19,8 +19,8 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
 def largest(rows: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """Indices (rows, count) of the `count` largest values of each row, in no order.
 
-    Exact: the largest values lie in the chunks with the largest maxima, and finding a maximum is what a CPU does
-    fastest. Ten times faster than partitioning a vocabulary of 150,000.
+    Exact: the largest values lie in the chunks with the largest maxima, and finding a maximum is what a CPU
+    does fastest. Ten times faster than partitioning a vocabulary of 150,000.
     """
     width = rows.shape[1]
     count = min(count, width)
@@ -29,8 +29,9 @@ def largest(rows: NDArray[np.float32], count: int) -> NDArray[np.intp]:
         return np.argpartition(rows, width - count, axis=1)[:, width - count :]
     chunks = rows[:, :whole].reshape(rows.shape[0], -1, _CHUNK)
     best = np.argpartition(chunks.max(axis=2), chunks.shape[1] - count, axis=1)[:, chunks.shape[1] - count :]
-    inside = (best[:, :, None] * _CHUNK + np.arange(_CHUNK)).reshape(rows.shape[0], -1)
-    tail = np.broadcast_to(np.arange(whole, width), (rows.shape[0], width - whole))
+    inside: NDArray[np.intp] = (best[:, :, None] * _CHUNK + np.arange(_CHUNK)).reshape(rows.shape[0], -1)
+    rest: NDArray[np.intp] = np.arange(whole, width)
+    tail = rest[None, :].repeat(rows.shape[0], axis=0)
     places = np.concatenate([inside, tail], axis=1)
     values = np.take_along_axis(rows, places, axis=1)
     chosen = np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]

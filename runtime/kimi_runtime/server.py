@@ -1,4 +1,5 @@
-"""The OpenAI protocol over HTTP: chat completions, models, health. Knows what to ask of the engine, not how it works."""
+"""The OpenAI protocol over HTTP: chat completions, models, health. Knows what to ask of the engine, not how
+it works."""
 
 import asyncio
 import contextlib
@@ -42,7 +43,8 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Service:
-    """State shared by the routes: the backend once it is loaded, how far loading is, and when it was last used."""
+    """State shared by the routes: the backend once it is loaded, how far loading is, and when it was last
+    used."""
 
     def __init__(self) -> None:
         self.backend: Backend | None = None

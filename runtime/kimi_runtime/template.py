@@ -1,8 +1,8 @@
 """Turns a conversation into the prompt's tokens with the model's own chat template. Knows no weights.
 
-The template runs in a process of its own (render.py) that is killed when it takes too long. Texts of users, files
-and tools can never become control tokens: wherever such a text spells one, it is taken out before the template is
-rendered (a private marker stays) and put back as ordinary text afterwards.
+The template runs in a process of its own (render.py) that is killed when it takes too long. Texts of users,
+files and tools can never become control tokens: wherever such a text spells one, it is taken out before the
+template is rendered (a private marker stays) and put back as ordinary text afterwards.
 """
 
 import json
@@ -33,7 +33,8 @@ FALLBACK = """\
 
 
 class Renderer:
-    """The rendering process: started on first use, again after a failure. Safe to use from several threads."""
+    """The rendering process: started on first use, again after a failure. Safe to use from several
+    threads."""
 
     def __init__(self, source: str, *, patience_s: float = _PATIENCE_S) -> None:
         self._source = source or FALLBACK
@@ -230,7 +231,8 @@ class Prompter:
 
 
 def tokenise(vocabulary: Vocabulary, pieces: list[tuple[str, bool]]) -> list[int]:
-    """Tokens of marked text; a beginning-of-text token where the model wants one and the template wrote none."""
+    """Tokens of marked text; a beginning-of-text token where the model wants one and the template wrote
+    none."""
     tokens: list[int] = []
     for text, trusted in pieces:
         tokens += vocabulary.encode(text) if trusted else vocabulary.encode_plain(text)

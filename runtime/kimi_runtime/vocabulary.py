@@ -1,4 +1,4 @@
-"""Text to tokens and back. Knows which tokens are structure, and keeps text of strangers from becoming one."""
+"""Text to tokens and back. Knows which tokens are structure; keeps text of strangers from becoming one."""
 
 import ctypes
 import re
@@ -17,11 +17,11 @@ class Vocabulary:
     """The tokenizer of a model. Safe to use from several threads."""
 
     def __init__(self, model: Model) -> None:
-        self.pointer = lib.llama_model_get_vocab(model.pointer)
+        self.pointer = model.vocabulary
         self.size = lib.llama_vocab_n_tokens(self.pointer)
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(self.pointer))
-        self.bos = lib.llama_vocab_bos(self.pointer)
-        self.eos = lib.llama_vocab_eos(self.pointer)
+        self.bos = int(lib.llama_vocab_bos(self.pointer))  # pyright: ignore[reportArgumentType]
+        self.eos = int(lib.llama_vocab_eos(self.pointer))  # pyright: ignore[reportArgumentType]
         self._pieces: dict[int, bytes] = {}
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
@@ -79,7 +79,7 @@ class Vocabulary:
 
     @cached_property
     def structural_pattern(self) -> re.Pattern[str]:
-        """Matches the text of any structural token, overlapping ones too (only the first character is consumed)."""
+        """Matches, without width, before the text of any structural token; overlapping ones too."""
         texts = sorted(set(self.structural.values()), key=len, reverse=True)
         if not texts:
             return re.compile(r"(?!)")

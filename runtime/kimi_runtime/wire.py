@@ -1,7 +1,7 @@
 """The OpenAI chat-completions protocol as data: what a request may hold, and how answers are spelled.
 
-Knows no model. Unknown fields are ignored, as other servers do; fields that would change the answer and cannot be
-honoured are refused.
+Knows no model. Unknown fields are ignored, as other servers do; fields that would change the answer and
+cannot be honoured are refused.
 """
 
 import time

@@ -1,6 +1,8 @@
-"""The worker process: loads one model and serves it until nobody needs it. `python -m kimi_runtime.worker --help`.
+"""The worker process: loads one model and serves it until nobody needs it. `python -m kimi_runtime.worker
+--help`.
 
-Knows no agent. Whatever goes wrong is one sentence on stderr and an exit code: 3 for a model that cannot be served.
+Knows no agent. Whatever goes wrong is one sentence on stderr and an exit code: 3 for a model that cannot be
+served.
 """
 
 import argparse
@@ -16,8 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# Threads that wait for each other spin a little and then sleep. The default of the OpenMP runtime spins for long,
-# which on a machine with other work to do makes a step three times slower. Read when the library is loaded.
+# Threads that wait for each other spin a little and then sleep. The default of the OpenMP runtime spins for
+# long, which on a machine with other work to do makes a step three times slower. Read when the library is
+# loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import uvicorn
