@@ -1,6 +1,7 @@
 """How a command is started: what a box is, and doing without one. Knows no tool and no model."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from kimi_tools.environment import for_command
 from kimi_tools.orphans import MARKER, end_marked
 
 BASH = next((path for path in ("/bin/bash", "/usr/bin/bash") if os.access(path, os.X_OK)), "/bin/bash")
+
+# No machine gives out all its process ids in this time.
+_BRIEF_S = 2.0
 
 
 class BoxFailed(Exception):
@@ -115,8 +119,11 @@ class Unboxed:
         mark = os.urandom(8).hex()
         env = for_command(os.environ, boxed=False, network=True) | dict(env_extra or {}) | {MARKER: mark}
 
+        began = time.monotonic()
+
         def aftermath(leader: int) -> Aftermath:
-            return Aftermath(started=True, left=end_marked(mark, leader))
+            brief = time.monotonic() - began < _BRIEF_S
+            return Aftermath(started=True, left=end_marked(mark, leader, brief=brief))
 
         return Launch(
             argv=tuple(argv), env=env, cwd=cwd, aftermath=aftermath, close=lambda: None, boxed=False

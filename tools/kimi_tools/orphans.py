@@ -15,10 +15,15 @@ MARKER = "KIMI_CODE_CALL"
 _ROUNDS = 20
 
 
-def end_marked(mark: str, leader: int) -> tuple[str, ...]:
-    """Kill what carries the mark and what is left of the leader's process group; the names of the marked."""
+def end_marked(mark: str, leader: int, *, brief: bool) -> tuple[str, ...]:
+    """Kill what carries the mark and what is left of the leader's process group; the names of the marked.
+
+    brief: the leader ran too shortly for process ids to have gone round, so that older processes are not its
+    offspring and need not be looked at.
+    """
     needle = f"{MARKER}={mark}".encode()
-    names = _end_all(lambda pid: needle in _environ(pid))
+    oldest = leader if brief and _newest() >= leader else 0
+    names = _end_all(lambda pid: pid >= oldest and needle in _environ(pid))
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
     return names
@@ -43,6 +48,11 @@ def _end_all(belongs: Callable[[int], bool]) -> tuple[str, ...]:
                 os.kill(pid, signal.SIGKILL)
                 names.append(name)
     return tuple(dict.fromkeys(names))
+
+
+def _newest() -> int:
+    """The process id that was given out last."""
+    return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[-1])
 
 
 def _others() -> list[int]:
