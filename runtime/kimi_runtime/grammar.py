@@ -128,10 +128,11 @@ class CallGrammars:
     def _lark(self, tools: list[tuple[str, dict[str, Any]]], *, opened: bool) -> str:
         dialect = self._dialect
         opener = "" if opened else self._mark(dialect.opener)
+        end = f"{_quoted(dialect.after)} {self._mark(dialect.closer)}"
         lines = [
             "%llguidance {}",
-            f"start: {opener} {_quoted(dialect.before)} call {_quoted(dialect.after)}
-            {self._mark(dialect.closer)}", "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
+            f"start: {opener} {_quoted(dialect.before)} call {end}",
+            "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
         ]
         for i, (name, schema) in enumerate(tools):
             head, tail = dialect.call_frame(name)

@@ -77,10 +77,11 @@ def _context_size(model: Model, wanted: int | None, free: int) -> int:
     trained = model.train_context or DEFAULT_CONTEXT
     fits = max(0, free - _SPARE // 2) // max(1, model.kv_bytes())
     if wanted is not None:
+        needed = wanted * model.kv_bytes()
         if wanted > fits:
             raise OutOfMemory(
-                f"A context of {wanted} tokens needs {wanted * model.kv_bytes() >> 20} MiB more memory than
-                there is.", hint=f"Ask for at most {fits} tokens, or close other programs.",
+                f"A context of {wanted} tokens needs {needed >> 20} MiB, more than there is.",
+                hint=f"Ask for at most {fits} tokens, or close other programs.",
             )
         return min(wanted, trained)
     if fits < min(_LEAST_CONTEXT, trained):

@@ -30,8 +30,8 @@ def largest(rows: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     chunks = rows[:, :whole].reshape(rows.shape[0], -1, _CHUNK)
     best = np.argpartition(chunks.max(axis=2), chunks.shape[1] - count, axis=1)[:, chunks.shape[1] - count :]
     inside: NDArray[np.intp] = (best[:, :, None] * _CHUNK + np.arange(_CHUNK)).reshape(rows.shape[0], -1)
-    rest: NDArray[np.intp] = np.arange(whole, width)
-    tail = rest[None, :].repeat(rows.shape[0], axis=0)
+    rest = range(whole, width)
+    tail = np.asarray([rest] * rows.shape[0], dtype=np.intp)
     places = np.concatenate([inside, tail], axis=1)
     values = np.take_along_axis(rows, places, axis=1)
     chosen = np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]
@@ -62,12 +62,12 @@ def choose(
 def _draw(values: NDArray[np.float32], option: SamplingOptions, generator: np.random.Generator) -> int:
     """The index of one of `values` (logits), drawn by top-k, temperature, top-p and min-p."""
     order = np.argsort(-values)[: option.top_k]
-    scaled = values[order].astype(np.float64) / option.temperature
-    weights = np.exp(scaled - scaled[0])
+    scaled: NDArray[np.float64] = values[order].astype(np.float64) / option.temperature
+    weights: NDArray[np.float64] = np.exp(scaled - scaled[0])
     weights /= weights.sum()
-    keep = int(np.searchsorted(np.cumsum(weights), option.top_p)) + 1
+    keep = int(np.searchsorted(weights.cumsum(), option.top_p)) + 1
     if option.min_p > 0:
         keep = min(keep, max(1, int(np.searchsorted(-weights, -weights[0] * option.min_p, side="right"))))
-    bounds = np.cumsum(weights[:keep])
+    bounds: NDArray[np.float64] = weights[:keep].cumsum()
     drawn = int(np.searchsorted(bounds, generator.random() * bounds[-1], side="right"))
     return int(order[min(drawn, keep - 1)])
