@@ -3,12 +3,12 @@
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from kimi_runtime.spawn import WorkerFailed, ensure_worker
-
 from kimi_code.adapters.openai import OpenAIModel
 from kimi_code.adapters.retry import Patience
 from kimi_code.agent.ports import Chunk, ModelInfo, Reply, Request, Retrying
 from kimi_code.errors import ModelFailure, Unreachable
+from kimi_runtime.failures import RuntimeFailure
+from kimi_runtime.spawn import ensure_worker
 
 _RESTARTS = 2
 
@@ -86,7 +86,7 @@ class LocalModel:
                     ctx=self._context,
                     idle_s=self._idle_s,
                 )
-            except WorkerFailed as failure:
+            except RuntimeFailure as failure:
                 raise ModelFailure(failure.message, hint=failure.hint) from failure
             self._server = OpenAIModel(
                 "http://runtime/v1", self._name, uds=str(socket), patience=Patience(connect_s=2)

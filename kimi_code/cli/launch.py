@@ -14,7 +14,7 @@ from kimi_code.commands import Say
 from kimi_code.config import paths
 from kimi_code.config.instructions import read_instructions
 from kimi_code.config.load import load
-from kimi_code.config.schema import Settings
+from kimi_code.config.schema import Config
 from kimi_code.errors import UsageError
 from kimi_code.headless.output import Format, output_for
 from kimi_code.headless.progress import reporter
@@ -54,20 +54,22 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 async def run_headless(task: Task) -> int:
     """Run it to its end; returns the exit code. Raises UsageError before anything was begun."""
     root = _folder(task.cwd)
-    loaded = load(root, _flags(task))
-    settings = loaded.settings
-    mode: GateMode = "plan" if task.approval == "plan" else settings.permission.mode
+    settings = load(root, _flags(task))
+    config = settings.config
+    mode: GateMode = "plan" if task.approval == "plan" else config.permission.mode
     instructions, notes = read_instructions(root)
     place = Place(
         root=root,
         add_dirs=tuple(_folder(path) for path in task.add_dirs),
-        sandbox=settings.sandbox.enabled,
+        sandbox=config.sandbox.enabled,
         instructions=instructions,
     )
+    store = Store(paths.sessions_dir())
+    earlier = _earlier(store, task, root)
     presets = read_presets(task.approvals) if task.approvals is not None else ()
     box, no_box = find_sandbox(place)
-    model, name = choose_model(settings, task.model_url, task.api_key_env, task.model)
-    session = _session(task, root)
+    model, name = choose_model(settings)
+    session = _session(store, task, earlier)
     engine, opening = build_engine(
         session,
         place,
@@ -76,9 +78,9 @@ async def run_headless(task: Task) -> int:
         model_name=name,
         gate=PermissionGate(mode, boxed=not no_box, presets=presets),
         approval=mode,
-        options=_options(task, settings),
+        options=_options(task, config),
     )
-    for warning in (*loaded.warnings, *notes, *_no_box_warning(settings, no_box)):
+    for warning in (*settings.warnings, *notes, *_no_box_warning(config, no_box)):
         sys.stderr.write(f"kimi-code: {warning}\n")
     shown = reporter()
     try:
@@ -101,45 +103,52 @@ def _folder(path: Path) -> Path:
 def _flags(task: Task) -> dict[str, Any]:
     return {
         "model": task.model,
+        "model_url": task.model_url,
+        "api_key_env": task.api_key_env,
         "permission.mode": None if task.approval == "plan" else task.approval,
         "sandbox.enabled": task.sandbox,
     }
 
 
-def _session(task: Task, root: Path) -> Session:
-    store = Store(paths.sessions_dir())
-    if task.fork is not None:
-        return store.fork(task.fork)
-    if task.resume is not None:
-        return store.open(task.resume or store.latest(str(root)))
-    return store.create()
+def _earlier(store: Store, task: Task, root: Path) -> str | None:
+    """The id of the session to go on with or to branch off from. Raises UsageError where it does not exist."""
+    name = task.resume if task.fork is None else task.fork
+    if name is None:
+        return None
+    return store.folder(name).name if name else store.latest(str(root))
 
 
-def _options(task: Task, settings: Settings) -> Options:
-    fixed = task.attempts or settings.agent.attempts
+def _session(store: Store, task: Task, earlier: str | None) -> Session:
+    if earlier is None:
+        return store.create()
+    return store.fork(earlier) if task.fork is not None else store.open(earlier)
+
+
+def _options(task: Task, config: Config) -> Options:
+    fixed = task.attempts or config.agent.attempts
 
     def attempts(info: ModelInfo) -> int:
         return fixed or default_attempts(info)
 
     return Options(
         limits=Limits(
-            steps=task.max_steps or settings.agent.max_steps,
-            tokens=task.max_tokens or settings.agent.max_tokens,
-            seconds=task.timeout_s,
+            steps=task.max_steps or config.agent.max_steps,
+            tokens=task.max_tokens or config.agent.max_tokens,
+            seconds=task.timeout_s or config.agent.timeout,
         ),
         sampling=Sampling(thinking=task.thinking, preserve_thinking=task.preserve_thinking),
-        verify=() if task.no_verify else task.verify or settings.verify.commands,
+        verify=() if task.no_verify else task.verify or config.verify.commands,
         detect=not task.no_verify,
-        verify_timeout_s=float(settings.verify.timeout),
+        verify_timeout_s=float(config.verify.timeout),
         attempts=attempts,
         repair_system=load_prompt("repair/system"),
         repair_wordings=repair_wordings(),
     )
 
 
-def _no_box_warning(settings: Settings, no_box: str) -> tuple[str, ...]:
+def _no_box_warning(config: Config, no_box: str) -> tuple[str, ...]:
     if not no_box:
         return ()
-    if not settings.sandbox.enabled:
+    if not config.sandbox.enabled:
         return ("the sandbox is switched off: commands can change anything you can.",)
     return (f"there is no sandbox here, so every command must be approved: {no_box}",)

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kimi_code.config import paths
 from kimi_code.errors import UsageError
 from kimi_tools.box import Launch, Rules
 from kimi_tools.bubblewrap import find_box, why_not
@@ -31,19 +31,18 @@ def sandbox(command: CommandArgument, cwd: CwdFlag = Path(), network: NetworkFla
     root = cwd.resolve()
     if not root.is_dir():
         raise UsageError(f"{cwd} is not a folder.", hint="Give one with --cwd.")
-    with tempfile.TemporaryDirectory(prefix="kimi-sandbox-") as state:
-        rules = Rules(root=root, state=Path(state))
-        box = find_box(rules)
-        if box is None:
-            raise UsageError(
-                f"there is no sandbox here, so nothing was run: {why_not(rules)}",
-                hint="See: kimi-code doctor",
-            )
-        launch = box.launch(command, cwd=root, network=network)
-        try:
-            raise typer.Exit(_run(launch))
-        finally:
-            launch.close()
+    data = paths.data_dir()
+    rules = Rules(root=root, state=data / "box", hidden=(data, paths.config_dir()))
+    box = find_box(rules)
+    if box is None:
+        raise UsageError(
+            f"there is no sandbox here, so nothing was run: {why_not(rules)}", hint="See: kimi-code doctor"
+        )
+    launch = box.launch(command, cwd=root, network=network)
+    try:
+        raise typer.Exit(_run(launch))
+    finally:
+        launch.close()
 
 
 def _run(launch: Launch) -> int:

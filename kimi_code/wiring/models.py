@@ -1,35 +1,25 @@
 """Which model a run uses: the embedded runtime's file or a server. Knows no session and no tool."""
 
-import os
-from pathlib import Path
-
 from kimi_code.adapters.openai import OpenAIModel
 from kimi_code.adapters.runtime import LocalModel
 from kimi_code.agent.ports import Model, ModelInfo
 from kimi_code.config import paths
-from kimi_code.config.load import ENVIRONMENT_PROVIDER
-from kimi_code.config.schema import Provider, Settings
+from kimi_code.config.load import Settings
+from kimi_code.config.schema import Config
 from kimi_code.errors import ModelMissing, UsageError
 from kimi_runtime import store
 from kimi_runtime.catalogue import Entry, find
 
+DEFAULT = "qwen2.5-coder-1.5b"
 _SMALL, _MEDIUM = 4.0, 14.0  # billions of parameters
 
 
-def choose_model(
-    settings: Settings, url: str | None, key_env: str | None, name: str | None
-) -> tuple[Model, str]:
-    """The model and its name. `url`, `key_env` and `name` are flags. Raises UsageError, ModelMissing."""
-    if url is not None:
-        return _server(Provider(base_url=url, api_key_env=key_env or "KIMI_API_KEY", model=name or ""))
-    environment = settings.providers.get(ENVIRONMENT_PROVIDER)
-    if name is not None and environment is not None and _local(name) is None:
-        return _server(
-            Provider(base_url=environment.base_url, api_key_env=environment.api_key_env, model=name)
-        )
-    if (provider := settings.providers.get(settings.model)) is not None:
-        return _server(provider)
-    return _embedded(settings)
+def choose_model(settings: Settings) -> tuple[Model, str]:
+    """The model and its name. Raises UsageError, ModelMissing."""
+    if (endpoint := settings.endpoint) is not None:
+        model = OpenAIModel(endpoint.base_url, endpoint.model, endpoint.api_key(), context=endpoint.context)
+        return model, endpoint.model or endpoint.base_url
+    return _embedded(settings.config)
 
 
 def default_attempts(info: ModelInfo) -> int:
@@ -43,19 +33,9 @@ def default_attempts(info: ModelInfo) -> int:
     return 64 if info.billions < _SMALL else 8
 
 
-def _server(provider: Provider) -> tuple[Model, str]:
-    key = os.environ.get(provider.api_key_env, "") if provider.api_key_env else ""
-    model = OpenAIModel(provider.base_url, provider.model, key, context=provider.context)
-    return model, provider.model or provider.base_url
-
-
-def _local(name: str) -> Path | None:
-    return store.resolve(name, paths.models_dir())
-
-
-def _embedded(settings: Settings) -> tuple[Model, str]:
-    name = settings.model
-    path = _local(name)
+def _embedded(config: Config) -> tuple[Model, str]:
+    name = config.model or DEFAULT
+    path = store.resolve(name, paths.models_dir())
     if path is None:
         raise _missing(name)
     entry: Entry | None = find(name)
@@ -66,8 +46,8 @@ def _embedded(settings: Settings) -> tuple[Model, str]:
         billions=entry.billions if entry is not None else None,
         run_dir=paths.run_dir(),
         cache_dir=paths.cache_dir(),
-        context=settings.runtime.context,
-        idle_s=float(settings.runtime.idle),
+        context=config.runtime.context,
+        idle_s=float(config.runtime.idle),
     )
     return model, shown
 
