@@ -59,7 +59,7 @@ class Hands:
 
 
 class Tool(Protocol):
-    """One tool. `Arguments` is a msgspec.Struct with forbid_unknown_fields; its schema is what the model sees."""
+    """One tool. The schema of `Arguments`, a Struct with forbid_unknown_fields, is what the model sees."""
 
     name: str
 

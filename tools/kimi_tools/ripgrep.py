@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import resource
+import signal
 import sys
 import sysconfig
 import time
@@ -141,11 +142,14 @@ async def _run(ask: Ask, rg: Path | None, extra: Sequence[str]) -> tuple[Answer,
         with contextlib.suppress(OSError, ValueError):
             resource.prlimit(process.pid, resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
         answer, error = await _collect(process)
+        if not answer.cut:
+            await process.wait()
     finally:
         if process.returncode is None:
+            # Not process.kill(): that would take the exit status away from asyncio, which waits for it.
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        await process.wait()
+                os.kill(process.pid, signal.SIGKILL)
+            await process.wait()
     return answer, process.returncode or 0, error
 
 

@@ -17,6 +17,7 @@ _LINE_BYTES = 1_000_000
 _WHOLE_BYTES = 100_000_000
 _IGNORE_FILES = (".gitignore", ".ignore")
 _SNIFFED = 8192
+_REGEXP = "--regexp="
 
 Rules = tuple[tuple[str, "pathspec.GitIgnoreSpec"], ...]
 
@@ -28,10 +29,11 @@ def _options() -> argparse.Namespace:
     for flag in ("-A", "-B", "-C", "--max-columns"):
         parser.add_argument(flag, type=int, default=0)
     parser.add_argument("--glob", action="append", default=[])
-    parser.add_argument("--regexp")
-    parser.add_argument("target")
+    # argparse would take a pattern that is "--" away.
+    patterns = [word for word in sys.argv[1:-2] if word.startswith(_REGEXP)]
+    parser.set_defaults(regexp=patterns[-1].removeprefix(_REGEXP) if patterns else "", target=sys.argv[-1])
     # What else is given is either how we always behave, or a short cut that the caller does not depend on.
-    return parser.parse_known_args()[0]
+    return parser.parse_known_args([word for word in sys.argv[1:-2] if word not in patterns])[0]
 
 
 def _spec(lines: list[str]) -> "pathspec.GitIgnoreSpec":

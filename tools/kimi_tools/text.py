@@ -37,8 +37,8 @@ _HIDDEN = re.compile(
 
 
 def visible(text: str) -> str:
-    """Control and invisible characters written out as escapes; line ends and tabs stay."""
-    return _HIDDEN.sub(_escaped, text)
+    """Control and invisible characters written out as escapes; line ends (as `\\n`) and tabs stay."""
+    return _HIDDEN.sub(_escaped, text.replace("\r\n", "\n"))
 
 
 def _escaped(match: re.Match[str]) -> str:
