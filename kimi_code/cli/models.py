@@ -233,7 +233,7 @@ def _lines() -> Progress:
     def show(done: int, total: int | None, source: str) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last < _LINE_EVERY_S:
+        if done == 0 or now - last < _LINE_EVERY_S:
             return
         last = now
         part = f"{done * 100 // total} % of {_gb(total)}" if total else _gb(done)
