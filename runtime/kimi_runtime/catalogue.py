@@ -6,7 +6,7 @@ hashed by us; elsewhere the hub's own digest is compared after the download.
 
 import difflib
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -84,7 +84,7 @@ class _File(msgspec.Struct, frozen=True):
 @cache
 def entries() -> tuple[Entry, ...]:
     """The whole catalogue, smallest machine first."""
-    raw = resources.files("kimi_runtime").joinpath("catalogue.toml").read_bytes()
+    raw = Path(__file__).with_name("catalogue.toml").read_bytes()
     return msgspec.toml.decode(raw, type=_File).models
 
 
