@@ -43,7 +43,9 @@ def demo(
         diff = _diff(source, copy)
         if diff:
             console.print(Syntax(diff, "diff", theme="ansi_dark", background_color="default"))
-        console.print("Repaired and verified." if exit_code == 0 else "Not repaired.", style="bold")
+        repaired = exit_code == 0 and bool(diff)
+        console.print("Repaired and verified." if repaired else "Not repaired.", style="bold")
+        exit_code = exit_code if repaired or exit_code else 1
     finally:
         if keep:
             console.print(f"Kept: {folder}", markup=False)

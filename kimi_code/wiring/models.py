@@ -6,9 +6,11 @@ from kimi_code.agent.ports import Model, ModelInfo
 from kimi_code.config import paths
 from kimi_code.config.load import Settings
 from kimi_code.config.schema import Config
-from kimi_code.errors import ModelMissing, UsageError
+from kimi_code.errors import ModelFailure, ModelMissing, UsageError
 from kimi_runtime import store
 from kimi_runtime.catalogue import Entry, find
+from kimi_runtime.failures import BadModel
+from kimi_runtime.header import read_header
 
 DEFAULT = "qwen2.5-coder-1.5b"
 _SMALL, _MEDIUM = 4.0, 14.0  # billions of parameters
@@ -43,13 +45,21 @@ def _embedded(config: Config) -> tuple[Model, str]:
     model = LocalModel(
         path,
         name=shown,
-        billions=entry.billions if entry is not None else None,
+        billions=entry.billions if entry is not None else _billions(path),
         run_dir=paths.run_dir(),
         cache_dir=paths.cache_dir(),
         context=config.runtime.context,
         idle_s=float(config.runtime.idle),
     )
     return model, shown
+
+
+def _billions(path: Path) -> float:
+    """From the file's header, which is checked on the way. Raises ModelFailure for a file that is no model."""
+    try:
+        return read_header(path).parameters / 1e9
+    except BadModel as bad:
+        raise ModelFailure(bad.message, hint=bad.hint) from bad
 
 
 def _missing(name: str) -> UsageError | ModelMissing:
