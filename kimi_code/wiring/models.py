@@ -1,5 +1,7 @@
 """Which model a run uses: the embedded runtime's file or a server. Knows no session and no tool."""
 
+from pathlib import Path
+
 from kimi_code.adapters.openai import OpenAIModel
 from kimi_code.adapters.runtime import LocalModel
 from kimi_code.agent.ports import Model, ModelInfo
@@ -55,7 +57,7 @@ def _embedded(config: Config) -> tuple[Model, str]:
 
 
 def _billions(path: Path) -> float:
-    """From the file's header, which is checked on the way. Raises ModelFailure for a file that is no model."""
+    """From the file's header, which is checked on the way. Raises ModelFailure."""
     try:
         return read_header(path).parameters / 1e9
     except BadModel as bad:
