@@ -7,6 +7,7 @@ import pytest
 
 from kimi_tools.base import Hands, ToolFailure
 from kimi_tools.bash import Bash, BashArguments
+from kimi_tools.box import NoBox
 
 
 @pytest.fixture
@@ -107,6 +108,18 @@ async def test_o07_what_would_ask_ends_and_says_why(bash, repository, command):
 async def test_o07_nothing_hangs(bash, repository, command):
     (repository / "a.txt").write_text("two\n")
     assert not (await bash(command)).details["timed_out"]
+
+
+async def test_git_that_cannot_write_is_explained(kernel_box, hands, repository):
+    outcome = await Bash(kernel_box).run(hands, BashArguments(command="git add a.txt"), lambda _: None)
+    assert outcome.is_error
+    assert ".git is read-only" in outcome.content
+
+
+async def test_without_a_box_the_reason_is_told(hands, workspace):
+    with pytest.raises(ToolFailure, match=r"no sandbox here: no kernel support.*not run"):
+        await Bash(NoBox("no kernel support.")).run(hands, BashArguments(command="touch x"), lambda _: None)
+    assert list(workspace.iterdir()) == []
 
 
 @pytest.mark.parametrize(

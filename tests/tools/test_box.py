@@ -321,6 +321,8 @@ async def test_c25_secrets_of_the_home_are_masked(workspace, tmp_path, monkeypat
     seen = (await run(box.launch((BASH, "-c", command), cwd=workspace))).output.text()
     assert "plain.txt:canary" in seen, "the rest of the home can be read"
     assert seen.count("canary") == 1, seen
+    for folder in (".ssh", "data", ".config/kimi-code-local"):
+        assert (await run(box.launch((BASH, "-c", f"echo x > ~/{folder}/x"), cwd=workspace))).exit_code != 0
     assert outside(command).stdout.count("canary") == 17
 
 
@@ -342,6 +344,13 @@ async def test_c25_the_shadow_file_is_masked(inside, outside):
         assert "root:" in outside("cat /etc/shadow").stdout
 
 
+async def test_a_secret_within_a_secret_is_no_trouble(workspace, tmp_path):
+    inner = tmp_path / "data" / "sub"
+    inner.mkdir(parents=True)
+    box = find_box(Rules(root=workspace, state=tmp_path / "state", hidden=(inner, tmp_path / "data", inner)))
+    assert box is not None
+
+
 async def test_a_workspace_in_a_hidden_folder_shows_and_its_surroundings_do_not(tmp_path):
     hidden = tmp_path / "data"
     root = hidden / "demo"
@@ -349,7 +358,7 @@ async def test_a_workspace_in_a_hidden_folder_shows_and_its_surroundings_do_not(
     (hidden / "log").write_text("canary")
     box = find_box(Rules(root=root, state=tmp_path / "state", hidden=(hidden,)))
     assert box is not None
-    ran = await run(box.launch((BASH, "-c", "touch seen; cat ../log"), cwd=root))
+    ran = await run(box.launch((BASH, "-c", "touch seen; cat ../log; touch ../x && echo canary"), cwd=root))
     assert (root / "seen").exists()
     assert "canary" not in ran.output.text()
 

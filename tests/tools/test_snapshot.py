@@ -137,6 +137,19 @@ def test_an_unknown_checkpoint_is_an_error(snapshots):
         snapshots.changed("0123")
 
 
+@pytest.mark.parametrize("damage", [b"not a database at all" * 100, b""])
+def test_a_damaged_store_is_begun_anew(snapshots, workspace, tmp_path, damage):
+    write(workspace, {"a": b"1"})
+    made = snapshots.checkpoint()
+    (store,) = (tmp_path / "state" / "snapshots").glob("*.sqlite")
+    store.write_bytes(damage)
+    with pytest.raises(Unknown):
+        snapshots.changed(made.id)
+    again = snapshots.checkpoint()
+    write(workspace, {"a": b"2"})
+    assert snapshots.before(again.id, ("a",)) == {"a": (b"1", 0o644)}
+
+
 def test_the_store_is_private(snapshots, workspace, tmp_path):
     previous = os.umask(0)
     try:

@@ -27,6 +27,7 @@ _TALKATIVE = re.compile(
     r"^\s*(?:(?:\S*/)?(?:python[\d.]*|node|irb|ghci|bc|sqlite3|psql|mysql|gdb|bash|sh|less|more|top|htop)\s*$"
     r"|(?:sudo|su|ssh|passwd)\b|git\s+(?:commit|rebase\s+-i|add\s+-[ip])\b|read\b)"
 )
+_GIT_REFUSED = re.compile(r"\.git/\S*: Read-only file system|\.git\S*': Read-only file system")
 _NOT_INTERACTIVE = "This shell is non-interactive: no terminal, no input. Use options that need neither."
 
 
@@ -97,6 +98,8 @@ def _content(args: BashArguments, ran: Ran) -> str:
         parts.append(f"[exit code {ran.exit_code}{_meaning(ran.exit_code)}]")
     if not ran.timed_out and _TALKATIVE.search(args.command):
         parts.append(f"[{_NOT_INTERACTIVE}]")
+    if ran.exit_code != 0 and _GIT_REFUSED.search(ran.output.tail or ran.output.head):
+        parts.append("[.git is read-only for commands: leave adding and committing to the person.]")
     if ran.left:
         parts.append(f"[background processes do not outlive the call; ended: {', '.join(ran.left)}]")
     text = "\n".join(part for part in parts if part)

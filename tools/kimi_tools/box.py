@@ -89,6 +89,29 @@ class Box(Protocol):
         ...
 
 
+class NoBox:
+    """Where no box can be had and nobody agreed to do without: every launch fails and says why."""
+
+    overlay = False
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def launch(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env_extra: Mapping[str, str] | None = None,
+        layers: Sequence[Path] = (),
+        throwaway: bool = False,
+        stand_in: Path | None = None,
+        network: bool = False,
+    ) -> Launch:
+        """Never returns; raises BoxFailed."""
+        raise BoxFailed(f"There is no sandbox here: {self._why}")
+
+
 class Unboxed:
     """No box at all: for a person who said so.
 

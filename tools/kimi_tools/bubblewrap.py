@@ -25,12 +25,13 @@ _TMP_BYTES = 2 << 30
 _PRIVATE = (Path("/tmp"), Path("/var/tmp"), Path("/run"))
 _PROBE_S = 10
 
+# Where memory runs out the command goes before the session does.
 # Runs the command as a child, so that what it left behind can be named before the box is closed. What is
 # about to end by itself (`> >(tee log)`) gets a moment. Descriptor $1 takes the report; the shell's own
 # messages go nowhere.
 _SUPERVISOR = r"""
 exec {out}>&2 2>/dev/null; report=$1; shift
-echo started >&$report
+echo started >&$report; echo 500 >/proc/self/oom_score_adj
 ulimit -c 0; ulimit -f FILE_KIB; ulimit -u PROCESSES
 (exec {report}>&-; exec "$@" 2>&$out {out}>&-)
 code=$?
@@ -115,12 +116,12 @@ class Bubblewrap:
         discarded = bool(throwaway or layers or stand_in)
         with contextlib.ExitStack() as held:
             try:
-                mounts = self._system_mounts(network)
-                mounts += self._hidden_mounts(above_roots=True)
+                before, after = self._hidden_mounts()
+                mounts = self._system_mounts(network) + before
                 mounts += self._root_mounts(layers, discarded, stand_in)
                 if not discarded:
                     mounts += self._guard_mounts(held)
-                mounts += self._hidden_mounts(above_roots=False)
+                mounts += after
                 report, write_end = os.pipe()
                 held.callback(os.close, report)
                 held.callback(os.close, write_end)
@@ -200,21 +201,23 @@ class Bubblewrap:
                 mounts += ["--ro-bind", str(path), str(path)]
         return mounts
 
-    def _hidden_mounts(self, *, above_roots: bool) -> list[str]:
-        """Secrets that hold a root come before it, so that the root shows; all others come last."""
+    def _hidden_mounts(self) -> tuple[list[str], list[str]]:
+        """What must come before the roots, and what after: a secret that holds a root must let it show."""
         kept = (*self._roots, *self._rules.readable)
-        mounts: list[str] = []
-        hidden = guards.secrets(self._home) + [path for path in self._rules.hidden if path.exists()]
-        if not above_roots:
-            hidden += [path for root in self._roots for path in guards.env_files(root)]
-        for path in dict.fromkeys(hidden):
-            if any(root.is_relative_to(path) for root in kept) != above_roots:
-                continue
-            if path.is_dir():
-                mounts += ["--perms", "0755", "--tmpfs", str(path)]
-            else:
-                mounts += ["--ro-bind", str(self._nothing[0]), str(path)]
-        return mounts
+        hidden = dict.fromkeys(guards.secrets(self._home))
+        hidden |= dict.fromkeys(path for path in self._rules.hidden if path.exists())
+        hidden |= dict.fromkeys(path for root in self._roots for path in guards.env_files(root))
+        before: list[str] = []
+        after: list[str] = []
+        masked: list[Path] = []
+        for path in sorted(hidden):
+            if any(root.is_relative_to(path) for root in kept):
+                before += ["--perms", "0755", "--tmpfs", str(path)]
+                after += ["--remount-ro", str(path)]
+            elif not any(path.is_relative_to(each) for each in masked):
+                masked.append(path)
+                after += ["--ro-bind", str(self._nothing[path.is_dir()]), str(path)]
+        return before, after
 
 
 def find_box(rules: Rules) -> Bubblewrap | None:

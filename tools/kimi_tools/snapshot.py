@@ -76,6 +76,13 @@ class Snapshots:
 
     def checkpoint(self) -> Checkpoint:
         """Record every file as it is now. Raises OSError or sqlite3.Error when that cannot be written."""
+        try:
+            return self._checkpoint()
+        except Unknown:
+            # The file was damaged and has been removed.
+            return self._checkpoint()
+
+    def _checkpoint(self) -> Checkpoint:
         with self._open() as database:
             newest = database.execute("select files from checkpoints order by used desc limit 1").fetchone()
             known = msgspec.msgpack.decode(newest[0], type=_Files) if newest else {}
@@ -122,15 +129,24 @@ class Snapshots:
 
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
+        """One transaction. A damaged file is removed, since all it held is lost, and Unknown is raised."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._path.exists():
             os.close(os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database:
-            database.execute("pragma journal_mode = wal")
-            database.execute("pragma synchronous = normal")
-            database.executescript(_SCHEMA)
-            with database:
-                yield database
+        try:
+            with closing(sqlite3.connect(self._path, timeout=_BUSY_S)) as database:
+                # A killed process loses nothing by this; a power cut may.
+                database.execute("pragma page_size = 16384")
+                database.execute("pragma journal_mode = truncate")
+                database.execute("pragma synchronous = off")
+                database.executescript(_SCHEMA)
+                with database:
+                    yield database
+        except (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise
+        except (sqlite3.DatabaseError, msgspec.DecodeError) as failure:
+            self._path.unlink(missing_ok=True)
+            raise Unknown(f"The record of this folder was damaged and is gone: {failure}.") from failure
 
     @staticmethod
     def _load(database: sqlite3.Connection, checkpoint: str) -> _Files:

@@ -24,7 +24,7 @@ _OUTPUT_CHARS = 32_000
 # Nothing of a run may stay behind as a change of the workspace.
 _ENVIRONMENT = {
     "NO_COLOR": "1",
-    "PYTEST_ADDOPTS": "-p no:cacheprovider",
+    "PYTEST_ADDOPTS": "-o cache_dir=/tmp/.kimi-code-pytest",
     "PYTHONUNBUFFERED": "1",
 }
 _NO_PYTEST = "No module named pytest"
