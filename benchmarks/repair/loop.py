@@ -39,8 +39,11 @@ def row_of(task: Task, folder: Path, ran: Ran) -> LoopRow:
     result = result_object(ran.out)
     source = _text(folder / task.module_file)
     tests_changed = _text(folder / task.test_file) != task.test
+    verdict = judge(task, source) if source is not None else None
+    solved = verdict is not None and verdict.passed and not tests_changed
+    said = ran.err if ran.code != 0 else verdict.output if verdict is not None and not solved else ""
     return LoopRow(
-        solved=source is not None and judge(task, source).passed and not tests_changed,
+        solved=solved,
         exit_code=ran.code,
         seconds=round(ran.seconds, 2),
         status=result.status,
@@ -49,7 +52,7 @@ def row_of(task: Task, folder: Path, ran: Ran) -> LoopRow:
         completion_tokens=result.usage.completion,
         steps=result.steps,
         tests_changed=tests_changed,
-        note="" if ran.code == 0 else _last_line(ran.err),
+        note=_last_line(said),
     )
 
 

@@ -9,6 +9,7 @@ class LoopRow(msgspec.Struct, frozen=True, kw_only=True):
     """The agent's run. `solved` is the judge's word, `exit_code` and `status` the agent's.
 
     exit_code None: it had to be killed. seconds: the whole process. Tokens as its result object counts them.
+    note: the last line the agent wrote when it failed, or the judge's when the agent had said "done".
     """
 
     solved: bool

@@ -40,6 +40,7 @@ def test_done_with_failing_tests_is_a_false_done(task: Task, workspace: Path) ->
     row = row_of(task, workspace, ran())
     assert not row.solved
     assert row.false_done
+    assert "3 failed" in row.note
 
 
 def test_weakened_tests_do_not_count(task: Task, workspace: Path) -> None:
