@@ -102,6 +102,8 @@ class HermesReader:
         self._buffer = ""
         self._state = "thinking" if thinking else "start"
         self._in_fence = False
+        self._called = False
+        self._thought = False
         self._parts: list[Part] = []
 
     def feed(self, text: str) -> list[Part]:
@@ -138,6 +140,8 @@ class HermesReader:
         """At the very beginning: a thought, a bare object or text. Blank space before the former is
         dropped."""
         stripped = self._buffer.lstrip()
+        if self._thought:
+            self._buffer = stripped
         if not stripped or (_THINK.startswith(stripped) and stripped != _THINK):
             if final:
                 self._state = "text"
@@ -155,8 +159,9 @@ class HermesReader:
         before, found, after = self._buffer.partition(_END_THINK)
         if found:
             self._emit(before, thinking=True)
-            self._buffer = after.lstrip("\n")
+            self._buffer = after
             self._state = "start"
+            self._thought = True
             return True
         keep = _held(self._buffer, (_END_THINK,))
         self._emit(self._buffer[: len(self._buffer) - keep], thinking=True)
@@ -171,7 +176,11 @@ class HermesReader:
         marks = (self._opener, _FENCE)
         found = [(at, mark) for mark in marks if (at := self._buffer.find(mark)) >= 0]
         if not found:
-            keep = 0 if final else max(_held(self._buffer, marks), _blank(self._buffer))
+            if final and self._called and not self._buffer.strip():
+                self._buffer = ""  # blank space after the last call
+            keep = 0 if final else _held(self._buffer, marks)
+            if not final:
+                keep += _blank(self._buffer[: len(self._buffer) - keep])
             self._emit(self._buffer[: len(self._buffer) - keep])
             self._buffer = self._buffer[len(self._buffer) - keep :]
             return False
@@ -251,6 +260,7 @@ class HermesReader:
         if not calls or (known_only and any(call.name not in self._tools for call in calls)):
             return False
         self._parts += calls
+        self._called = True
         return True
 
     def _emit(self, text: str, *, thinking: bool = False) -> None:
