@@ -97,7 +97,16 @@ def test_the_second_checkpoint_reads_only_what_changed(workspace, tmp_path):
 
 
 KEPT = {".gitignore": b"out/\n*.log\n", "a": b"1", ".github/w.yml": b"x"}
-LEFT_OUT = ("out/big", "b.log", "node_modules/m/i.js", "__pycache__/a.pyc", ".venv/bin/x", ".git/HEAD")
+LEFT_OUT = (
+    "target/CACHEDIR.TAG",
+    "target/debug/x",
+    "out/big",
+    "b.log",
+    "node_modules/m/i.js",
+    "__pycache__/a.pyc",
+    ".venv/bin/x",
+    ".git/HEAD",
+)
 
 
 def test_what_is_ignored_or_installed_is_left_out(snapshots, workspace):

@@ -16,6 +16,8 @@ SKIPPED_FOLDERS = frozenset(
         ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".gradle", ".direnv",
     }
 )  # fmt: skip
+# Marks a folder as a cache (bford.info/cachedir); cargo's target has one.
+_CACHE_TAG = "CACHEDIR.TAG"
 _LIST_S = 60
 
 
@@ -25,7 +27,9 @@ def files(root: Path) -> list[str]:
     Ignore files are honoured where ripgrep is installed.
     """
     listed = _by_ripgrep(root)
-    return sorted(listed if listed is not None else _by_walking(root))
+    found = sorted(listed if listed is not None else _by_walking(root))
+    caches = tuple(path.removesuffix(_CACHE_TAG) for path in found if path.endswith(f"/{_CACHE_TAG}"))
+    return [path for path in found if not path.startswith(caches)] if caches else found
 
 
 def _by_ripgrep(root: Path) -> list[str] | None:
