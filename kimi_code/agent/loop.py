@@ -141,22 +141,26 @@ class Turn:
             if repair.tried == 0:
                 return None
             return self._end("failed", f"{repair.tried} answers were tried, none passes the verification")
-        await self._apply(found, repair.tried)
+        if not await self._apply(found, repair.tried):
+            return self._end("failed", "an answer verifies, but it could not be written")
         return await self._verify()
 
-    async def _apply(self, found: Repaired, tried: int) -> None:
-        calls = [
-            Call(id=f"repair.{tried}.{number}", name="Write", arguments={"path": path, "content": text})
-            for number, (path, text) in enumerate(found.files.items())
-        ]
+    async def _apply(self, found: Repaired, tried: int) -> bool:
+        """Put an answer that holds into the workspace, by calls like any other; False where one failed."""
+        calls: list[Call] = []
+        for path, text in found.files.items():
+            name = f"repair.{tried}.{len(calls)}"
+            calls.append(Call(id=f"{name}.read", name="Read", arguments={"path": path}))
+            write = {"path": path, "content": text, "mode": "overwrite"}
+            calls.append(Call(id=f"{name}.write", name="Write", arguments=write))
         reply = found.reply
         self._session.append(
             AssistantMessage(text=reply.text, thinking=reply.thinking, calls=calls, usage=reply.usage)
         )
-        for call in calls:
-            await self._calls.run(call)
+        finished = [await self._calls.run(call) for call in calls]
         names = ", ".join(found.files)
-        self.account.text = f"Repaired {names}. Answer {tried} of those tried is the first that verifies."
+        self.account.text = f"Repaired {names}: answer {tried} is the first of those tried that verifies."
+        return all(call.status == "ok" for call in finished)
 
     def _take_steering(self) -> None:
         while said := self._inbox.take():

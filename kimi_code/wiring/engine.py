@@ -25,7 +25,7 @@ from kimi_tools.githead import head_branch
 from kimi_tools.toolset import Toolset, core_tools
 from kimi_tools.workspace import Workspace as Folder
 
-_WORDINGS = ("whole", "explain", "plain")
+_WORDINGS = ("code", "docstring", "smallest")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
