@@ -36,10 +36,10 @@ def test_the_specs_are_schemas_in_one_piece(toolset: Toolset) -> None:
 
 
 def test_the_specs_are_small(toolset: Toolset) -> None:
-    """In bytes, since the tokenizer is not here: about 4.4 bytes a token for this text, 950 tokens at most."""
+    """In bytes, since the tokenizer is not here: about 4.4 bytes a token in this text, 950 tokens at most."""
     functions = [{"type": "function", "function": spec} for spec in toolset.specs()]
-    lines = [json.dumps(function, separators=(",", ":")) for function in functions]
-    assert len("\n".join(lines)) < 3_700
+    text = "\n".join(json.dumps(function, separators=(",", ":")) for function in functions)
+    assert len(text) < 3_700
 
 
 def test_kimi_codes_names_are_kept(toolset: Toolset) -> None:

@@ -7,7 +7,6 @@ checked is what is changed.
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 import stat
@@ -85,6 +84,7 @@ def replace(hands: Hands, place: Place, data: bytes, *, old: Snapshot | None) ->
 def _replace(hands: Hands, place: Place, data: bytes, old: Snapshot | None) -> os.stat_result:
     if old is not None and not os.access(place.real, os.W_OK):
         raise PermissionError(errno.EACCES, "the file is read-only")
+    place.real.parent.mkdir(parents=True, exist_ok=True)
     with _folder(place.real.parent) as folder:
         _sweep_folder(folder)
         name = f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}"
@@ -110,7 +110,7 @@ def _replace(hands: Hands, place: Place, data: bytes, old: Snapshot | None) -> o
 
 @contextlib.contextmanager
 def _folder(path: Path) -> Generator[int]:
-    path.mkdir(parents=True, exist_ok=True)
+    """A descriptor of the folder that really is at this path."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         refuse_moved(descriptor, path)
@@ -168,8 +168,8 @@ def _note(hands: Hands, path: Path) -> None:
     """Remember where a crash could leave a temporary file. Best effort: the folder is swept as well."""
     with contextlib.suppress(OSError):
         hands.spill.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(hands.spill / _JOURNAL, "a", encoding="utf-8", opener=_private) as file:
-            file.write(json.dumps(str(path)) + "\n")
+        with open(hands.spill / _JOURNAL, "ab", opener=_private) as file:
+            file.write(os.fsencode(path) + b"\0")
 
 
 def _private(path: str, flags: int) -> int:
@@ -180,23 +180,13 @@ def sweep(hands: Hands) -> None:
     """Take away the temporary files of an earlier run of this session that was killed."""
     journal = hands.spill / _JOURNAL
     try:
-        lines = journal.read_text(encoding="utf-8").splitlines()
+        names = journal.read_bytes().split(b"\0")
         journal.unlink()
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return
-    for folder in {os.path.dirname(json.loads(line)) for line in lines if line.endswith('"')}:
-        with contextlib.suppress(OSError, OutsideWorkspace), _folder_if_there(Path(folder)) as descriptor:
+    for folder in {os.path.dirname(os.fsdecode(name)) for name in names if name}:
+        with contextlib.suppress(OSError, OutsideWorkspace), _folder(Path(folder)) as descriptor:
             _sweep_folder(descriptor)
-
-
-@contextlib.contextmanager
-def _folder_if_there(path: Path) -> Generator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        refuse_moved(descriptor, path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _sweep_folder(folder: int) -> None:
@@ -210,6 +200,8 @@ def _sweep_folder(folder: int) -> None:
 
 
 def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return False  # an earlier process of this number: ours writes one file at a time
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -15,6 +15,7 @@ from kimi_tools.text import plural, visible
 
 LIMIT = 100
 MAX_LIMIT = 1000
+_LISTED_BYTES = 32_000_000
 
 
 class GlobArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,7 +46,8 @@ class Glob:
         pattern = globs.clean(args.pattern, str(place.real))
         matching = globs.matcher(pattern)
         answer = await search(
-            Ask(where=place.real, options=("--files", "--null"), glob=pattern), self._find_program()
+            Ask(where=place.real, options=("--files", "--null"), glob=pattern, kept=_LISTED_BYTES),
+            self._find_program(),
         )
         names = [os.fsdecode(name).removeprefix("./") for name in answer.data.split(b"\0")]
         if answer.cut or answer.more:

@@ -10,9 +10,9 @@ import msgspec
 
 from kimi_tools import globs
 from kimi_tools.base import Effect, Hands, Outcome, ToolFailure
-from kimi_tools.paths import Place, is_env_file, missing, refuse_special, resolve, shown
+from kimi_tools.paths import Place, is_env_file, missing, open_file, resolve, shown
 from kimi_tools.ripgrep import Answer, Ask, program, search
-from kimi_tools.text import plural, visible
+from kimi_tools.text import SNIFFED, UTF16, binary_kind, plural, visible
 
 LIMIT = 100
 MAX_LIMIT = 2000
@@ -59,7 +59,7 @@ class Grep:
         if not place.real.exists():
             raise ToolFailure(missing(hands, place))
         if not place.real.is_dir():
-            refuse_special(place, os.lstat(place.real).st_mode)
+            _refuse_binary(hands, place)
         if not args.pattern or "\0" in args.pattern:
             raise ToolFailure("The pattern is empty or holds a NUL character.")
         glob = globs.clean(args.glob, str(place.real)) if args.glob else ""
@@ -68,6 +68,14 @@ class Grep:
         answer = await search(ask, self._find_program())
         files = _grouped(answer, globs.matcher(glob) if glob and folder else None)
         return _outcome(hands, place, args, files, answer)
+
+
+def _refuse_binary(hands: Hands, place: Place) -> None:
+    descriptor, _ = open_file(hands, place)
+    with os.fdopen(descriptor, "rb") as file:
+        kind = binary_kind(file.read(SNIFFED))
+    if kind is not None and kind != UTF16:
+        raise ToolFailure(f"{place.shown} is {kind}, which Grep does not search.")
 
 
 def _options(args: GrepArguments) -> tuple[str, ...]:

@@ -87,7 +87,11 @@ def _read_large(hands: Hands, place: Place, file: BinaryIO, args: ReadArguments)
         total = _count(file, deadline)
     window = Window(first=_first(args, total))
     file.seek(0)
-    skipped = _skip(file, window.first - 1, deadline)
+    if total is not None and window.first > 1:
+        _go_back(file, total - window.first + 1)
+        skipped = window.first - 1
+    else:
+        skipped = _skip(file, window.first - 1, deadline)
     if skipped is None:
         raise ToolFailure(
             f"Line {window.first:,} of {place.shown} ({size(status.st_size)}) is too far away. "
@@ -148,6 +152,24 @@ def _skip(file: BinaryIO, lines: int, deadline: float | None) -> int | None:
         if deadline is not None and time.monotonic() > deadline:
             return None
     return done
+
+
+def _go_back(file: BinaryIO, lines: int) -> None:
+    """Go to where the last so many lines begin; there are more than that."""
+    size_now = file.seek(0, os.SEEK_END)
+    end = size_now
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        block = file.read(end - start)
+        # A line end that is the file's last byte begins no further line.
+        found = len(block) - (end == size_now)
+        while (found := block.rfind(b"\n", 0, found)) >= 0:
+            lines -= 1
+            if lines == 0:
+                file.seek(start + found + 1)
+                return
+        end = start
 
 
 @dataclass(slots=True)

@@ -23,9 +23,8 @@ from kimi_tools.base import ToolFailure
 from kimi_tools.files import TEMPORARY
 
 SECONDS = 10.0
-KEPT_BYTES = 4_000_000
 
-_AFTER_FULL_S = 0.5
+_AFTER_FULL_S = 0.2
 _BLOCK = 1 << 18
 _ERROR_BYTES = 4000
 _MEMORY = 600_000_000
@@ -43,17 +42,18 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What to look for in the real path `where`, a folder or a file.
 
     options: flags of ripgrep, of those that the stand-in knows. pattern: None to list files. glob: a hint
-    that only files matching it are wanted; others may come all the same.
+    that only files matching it are wanted; others may come all the same. kept: bytes of output to hold.
     """
 
     where: Path
     options: tuple[str, ...]
     pattern: str | None = None
     glob: str = ""
+    kept: int = 1_000_000
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """`data` is what was printed, the first 4 MB of it; `more` counts lines or names after that.
+    """`data` is what was printed, as far as it was held; `more` counts lines or names after that.
 
     notes: what the reader must know (a time limit, the slow search, what could not be read).
     """
@@ -141,7 +141,7 @@ async def _run(ask: Ask, rg: Path | None, extra: Sequence[str]) -> tuple[Answer,
     try:
         with contextlib.suppress(OSError, ValueError):
             resource.prlimit(process.pid, resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-        answer, error = await _collect(process)
+        answer, error = await _collect(process, ask.kept)
         if not answer.cut:
             await process.wait()
     finally:
@@ -153,7 +153,7 @@ async def _run(ask: Ask, rg: Path | None, extra: Sequence[str]) -> tuple[Answer,
     return answer, process.returncode or 0, error
 
 
-async def _collect(process: asyncio.subprocess.Process) -> tuple[Answer, str]:
+async def _collect(process: asyncio.subprocess.Process, room: int) -> tuple[Answer, str]:
     stdout, stderr = process.stdout, process.stderr
     assert stdout is not None
     assert stderr is not None
@@ -173,10 +173,10 @@ async def _collect(process: asyncio.subprocess.Process) -> tuple[Answer, str]:
                 break
             if full_at is None:
                 kept += block
-                if len(kept) > KEPT_BYTES:
+                if len(kept) > room:
                     full_at = time.monotonic()
             else:
-                more += block.count(b"\n") + block.count(b"\0")
+                more += block.count(b"\0")  # one after each name, and one name to each line
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
             error = await errors
     except TimeoutError:

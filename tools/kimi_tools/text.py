@@ -4,7 +4,7 @@ import re
 
 MAX_LINE = 2000
 
-_SNIFFED = 8192
+SNIFFED = 8192
 _KINDS = (
     (b"\x7fELF", "an ELF program or library"),
     (b"\x89PNG\r\n", "a PNG image"),
@@ -25,8 +25,9 @@ _KINDS = (
     (b"ID3", "an MP3 file"),
 )
 _TEXT_LOOKING = (b"GIF8", b"BZh", b"GGUF", b"RIFF", b"OggS", b"ID3")
+UTF16 = "UTF-16 text"
 BOM = b"\xef\xbb\xbf"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 # What can make a reader see something else than what stands there: controls, direction marks, invisible
 # characters that carry text. Joiners and the emoji selector stay: honest scripts need them.
@@ -50,9 +51,9 @@ def _escaped(match: re.Match[str]) -> str:
 
 def binary_kind(head: bytes) -> str | None:
     """What a file is that begins like this, where that is not text; None for text."""
-    has_nul = b"\0" in head[:_SNIFFED]
-    if head.startswith(_UTF16):
-        return "UTF-16 text"
+    has_nul = b"\0" in head[:SNIFFED]
+    if head.startswith(_UTF16_MARKS):
+        return UTF16
     for magic, kind in _KINDS:
         if head.startswith(magic) and (has_nul or magic not in _TEXT_LOOKING):
             return kind
