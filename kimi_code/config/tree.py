@@ -6,6 +6,7 @@ is to be allowed must be read alike by both, and what either finds counts for wh
 
 import re
 import time
+from functools import lru_cache
 
 import msgspec
 import tree_sitter_bash
@@ -35,6 +36,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     plain: bool
 
 
+@lru_cache(maxsize=4)  # of one command that is judged by several rules
 def read_tree(text: str) -> Reading | None:
     """None where it cannot be parsed, or not in time."""
     source = text.encode("utf-8", "replace")
