@@ -67,9 +67,9 @@ async def run_headless(task: Task) -> int:
     store = Store(paths.sessions_dir())
     earlier = _earlier(store, task, root)
     presets = read_presets(task.approvals) if task.approvals is not None else ()
-    box, no_box = find_sandbox(place)
     model, name = choose_model(settings)
     session = _session(store, task, earlier)
+    box, no_box = find_sandbox(place, session.spill_dir)
     engine, opening = build_engine(
         session,
         place,

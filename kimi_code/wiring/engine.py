@@ -19,7 +19,7 @@ from kimi_code.version import __version__
 from kimi_prompts import load
 from kimi_tools.base import Hands
 from kimi_tools.bash import Bash
-from kimi_tools.box import Box, Rules, Unboxed
+from kimi_tools.box import Box, NoBox, Rules, Unboxed
 from kimi_tools.bubblewrap import find_box, why_not
 from kimi_tools.githead import head_branch
 from kimi_tools.toolset import Toolset, core_tools
@@ -37,18 +37,26 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str = ""
 
 
-def find_sandbox(place: Place) -> tuple[Box, str]:
-    """The box for a place, and why it is none: empty where commands are boxed."""
+def find_sandbox(place: Place, spill: Path) -> tuple[Box, str]:
+    """The box for a place, and why it is none: empty where commands are boxed.
+
+    `spill`: the session's folder of long outputs, which commands may read. Without a sandbox nothing runs,
+    unless the user switched it off.
+    """
     rules = Rules(
         root=place.root,
         state=paths.data_dir() / "box",
         writable=place.add_dirs,
+        readable=(spill,),
         hidden=(paths.data_dir(), paths.config_dir()),
     )
     if not place.sandbox:
         return Unboxed(rules), "switched off"
     box = find_box(rules)
-    return (box, "") if box is not None else (Unboxed(rules), why_not(rules))
+    if box is not None:
+        return box, ""
+    reason = why_not(rules)
+    return NoBox(reason), reason
 
 
 def build_engine(
@@ -75,7 +83,7 @@ def build_engine(
             cwd=str(place.root),
             model=model_name,
             approval=approval,
-            sandbox="off" if isinstance(box, Unboxed) else "bubblewrap",
+            sandbox=_sandbox_name(box),
             resumed_from=session.id if session.log.records else None,
         )
     ]
@@ -90,6 +98,12 @@ def build_engine(
         options=options,
     )
     return engine, tuple(opening)
+
+
+def _sandbox_name(box: Box) -> str:
+    if isinstance(box, Unboxed):
+        return "off"
+    return "none" if isinstance(box, NoBox) else "bubblewrap"
 
 
 def repair_wordings() -> tuple[Wording, ...]:
