@@ -13,7 +13,6 @@ from typing import Any, cast
 import llguidance
 import msgspec
 import numpy as np
-from llguidance.llamacpp import lltokenizer_from_vocab
 from numpy.typing import NDArray
 
 from kimi_runtime.dialects import Dialect
@@ -96,7 +95,7 @@ class CallGrammars:
 
     def _tokens(self) -> llguidance.LLTokenizer:
         if self._tokenizer is None:
-            self._tokenizer = lltokenizer_from_vocab(self._vocabulary.pointer)  # pyright: ignore
+            self._tokenizer = _token_trie(self._vocabulary)
         return self._tokenizer
 
     def _matcher(self, tools: Sequence[Tool], *, opened: bool) -> llguidance.LLMatcher:
@@ -188,6 +187,21 @@ class CallConstraint:
             self._matcher = None
             return
         np.copyto(row, -np.inf, where=allowed == 0)
+
+
+def _token_trie(vocabulary: Vocabulary) -> llguidance.LLTokenizer:
+    """llguidance's view of a vocabulary; there a byte 0xFF before its text makes a token special."""
+    pieces = [vocabulary.piece(token) for token in range(vocabulary.size)]
+    for token in vocabulary.structural:
+        pieces[token] = b"\xff" + pieces[token]
+    build: Any = llguidance.LLTokenizer.from_llamacpp  # pyright: ignore  (missing in its stubs)
+    return build(
+        tokens=pieces,
+        vocab_ptr=vocabulary.address,
+        tokenize_fptr=vocabulary.tokenize_address,
+        eos_token=vocabulary.eos,
+        slices=None,
+    )
 
 
 def _quoted(text: str) -> str:

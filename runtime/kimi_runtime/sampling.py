@@ -61,7 +61,7 @@ def choose(
 
 def _draw(values: NDArray[np.float32], option: SamplingOptions, generator: np.random.Generator) -> int:
     """The index of one of `values` (logits), drawn by top-k, temperature, top-p and min-p."""
-    order = np.argsort(-values)[: option.top_k]
+    order = (-values).argsort()[: option.top_k]
     scaled: NDArray[np.float64] = values[order].astype(np.float64) / option.temperature
     weights: NDArray[np.float64] = np.exp(scaled - scaled[0])
     weights /= weights.sum()

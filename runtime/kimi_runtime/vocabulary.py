@@ -65,6 +65,16 @@ class Vocabulary:
     def is_structural(self, token: int) -> bool:
         return token in self.structural
 
+    @property
+    def address(self) -> int:
+        """Of the C object, for libraries that tokenise by themselves."""
+        return int(self.pointer)
+
+    @property
+    def tokenize_address(self) -> int:
+        """Of the C function llama_tokenize."""
+        return ctypes.cast(lib._lib.llama_tokenize, ctypes.c_void_p).value or 0  # pyright: ignore
+
     @cached_property
     def structural(self) -> dict[int, str]:
         """Tokens that are structure rather than text, by id: control tokens and user-defined tags."""

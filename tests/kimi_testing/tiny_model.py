@@ -72,7 +72,8 @@ def _write_vocabulary(writer: gguf.GGUFWriter) -> int:
 
 
 def _byte_letters() -> list[str]:
-    """The 256 letters that byte-level BPE writes bytes as: themselves where printable, shifted up otherwise."""
+    """The 256 letters that byte-level BPE writes bytes as: themselves where printable, shifted up
+    otherwise."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable}

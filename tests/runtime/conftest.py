@@ -5,10 +5,10 @@ from pathlib import Path
 
 import llama_cpp._utils
 import pytest
-from kimi_testing.tiny_model import write_tiny_model
 
 from kimi_runtime.llama import LoadOptions, Model
 from kimi_runtime.vocabulary import Vocabulary
+from kimi_testing.tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope="session", autouse=True)

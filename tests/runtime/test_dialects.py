@@ -10,7 +10,9 @@ CALL = '{"name": "Read", "arguments": {"path": "a.py"}}'
 READ = ("Read", {"path": "a.py"})
 
 
-def read(answer: str, size: int, *, tools: tuple[str, ...] = ("Read", "Bash"), thinking: bool = False) -> list[Part]:
+def read(
+    answer: str, size: int, *, tools: tuple[str, ...] = ("Read", "Bash"), thinking: bool = False
+) -> list[Part]:
     reader = HERMES.reader(tools, thinking=thinking)
     parts: list[Part] = []
     for start in range(0, len(answer), size):
@@ -37,10 +39,16 @@ CALLS = {
     "fence without end": (f"```json\n{CALL}", ""),
     "bare object": (CALL, ""),
     "bare object, blank before": (f"\n {CALL}\n", ""),
-    "arguments as text": ('<tool_call>{"name": "Read", "arguments": "{\\"path\\": \\"a.py\\"}"}</tool_call>', ""),
+    "arguments as text": (
+        '<tool_call>{"name": "Read", "arguments": "{\\"path\\": \\"a.py\\"}"}</tool_call>',
+        "",
+    ),
     "parameters": ('<tool_call>{"name": "functions.Read", "parameters": {"path": "a.py"}}</tool_call>', ""),
     "OpenAI shape": ('<tool_call>{"type": "function", "function": ' + CALL + "}</tool_call>", ""),
-    "raw newline in a string": ('<tool_call>{"name": "Read", "arguments": {"path": "a.py"},\n"x": "a\nb"}', ""),
+    "raw newline in a string": (
+        '<tool_call>{"name": "Read", "arguments": {"path": "a.py"},\n"x": "a\nb"}',
+        "",
+    ),
 }
 
 

@@ -25,8 +25,8 @@ ENDLESS = {
     "power": "{{ 10**(10**10) }}",
     "doubling": "{% set ns = namespace(s='a') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}"
     "{% endfor %}{{ ns.s }}",
-    "much text": "{% for i in range(9999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor %}",
-    "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "much text": "{% for i in range(9999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor
+    %}", "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
 }
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "add_generation_prompt": True}
 
@@ -136,7 +136,9 @@ def test_the_base_is_what_system_and_tools_decide(vocabulary: Vocabulary) -> Non
     base = prompter.base_length(values, prompt)
     other = prompter.prompt({**values, "messages": [system, {"role": "user", "content": "\ntwo"}]})
     prompter.close()
-    assert vocabulary.decode(prompt[:base]).startswith("<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user")
+    assert vocabulary.decode(prompt[:base]).startswith(
+        "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user"
+    )
     assert base <= common_prefix(prompt, other)
 
 
