@@ -194,14 +194,15 @@ def _token_trie(vocabulary: Vocabulary) -> llguidance.LLTokenizer:
     pieces = [vocabulary.piece(token) for token in range(vocabulary.size)]
     for token in vocabulary.structural:
         pieces[token] = b"\xff" + pieces[token]
-    build: Any = llguidance.LLTokenizer.from_llamacpp  # pyright: ignore  (missing in its stubs)
-    return build(
+    build: Any = getattr(llguidance.LLTokenizer, "from_llamacpp")  # missing in its stubs
+    trie: llguidance.LLTokenizer = build(
         tokens=pieces,
         vocab_ptr=vocabulary.address,
         tokenize_fptr=vocabulary.tokenize_address,
         eos_token=vocabulary.eos,
         slices=None,
     )
+    return trie
 
 
 def _quoted(text: str) -> str:

@@ -65,9 +65,9 @@ def _draw(values: NDArray[np.float32], option: SamplingOptions, generator: np.ra
     scaled: NDArray[np.float64] = values[order].astype(np.float64) / option.temperature
     weights: NDArray[np.float64] = np.exp(scaled - scaled[0])
     weights /= weights.sum()
-    keep = int(np.searchsorted(weights.cumsum(), option.top_p)) + 1
+    keep = int(weights.cumsum().searchsorted(option.top_p)) + 1
     if option.min_p > 0:
-        keep = min(keep, max(1, int(np.searchsorted(-weights, -weights[0] * option.min_p, side="right"))))
+        keep = min(keep, int((weights >= weights[0] * option.min_p).sum()))
     bounds: NDArray[np.float64] = weights[:keep].cumsum()
-    drawn = int(np.searchsorted(bounds, generator.random() * bounds[-1], side="right"))
+    drawn = int(bounds.searchsorted(generator.random() * bounds[-1], side="right"))
     return int(order[min(drawn, keep - 1)])

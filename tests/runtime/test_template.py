@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from kimi_testing.tiny_model import CHATML
 
 from kimi_runtime.faults import BadTemplate
 from kimi_runtime.template import Prompter, Renderer, common_prefix
 from kimi_runtime.vocabulary import Vocabulary
+from kimi_testing.tiny_model import CHATML
 
 HOSTILE = {
     "class walk": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
@@ -25,8 +25,9 @@ ENDLESS = {
     "power": "{{ 10**(10**10) }}",
     "doubling": "{% set ns = namespace(s='a') %}{% for i in range(64) %}{% set ns.s = ns.s ~ ns.s %}"
     "{% endfor %}{{ ns.s }}",
-    "much text": "{% for i in range(9999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor
-    %}", "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "much text": "{% for i in range(9999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaa{% endfor %}"
+    "{% endfor %}",
+    "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
 }
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "add_generation_prompt": True}
 

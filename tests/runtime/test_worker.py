@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,16 @@ async def place(tmp_path: Path) -> AsyncGenerator[Place]:
     for pid in place.pids():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    while any(_alive(pid) for pid in place.pids()):
-        await asyncio.sleep(0.01)
+    await until(lambda: not any(_alive(pid) for pid in place.pids()))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another process does, a minute at most."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError
 
 
 def _alive(pid: int) -> bool:
@@ -177,9 +185,7 @@ async def test_the_base_prompt_is_computed_once_in_its_life(place: Place, tiny_p
     first = [system, {"role": "user", "content": "one"}]
     _, fresh = await ask(await place.worker(tiny_path), messages=first)
     assert fresh["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
-    async with asyncio.timeout(20):
-        while not list(place.cache.rglob("*.kv")):
-            await asyncio.sleep(0.02)
+    await until(lambda: bool(list(place.cache.rglob("*.kv"))))
     os.kill(place.pids()[0], signal.SIGKILL)
     _, again = await ask(await place.worker(tiny_path), messages=[system, {"role": "user", "content": "two"}])
     cached = again["usage"]["prompt_tokens_details"]["cached_tokens"]
@@ -187,13 +193,18 @@ async def test_the_base_prompt_is_computed_once_in_its_life(place: Place, tiny_p
     assert again["usage"]["prompt_tokens"] - cached < 40
 
 
+async def kill_in_the_middle(place: Place, stream: AsyncGenerator[dict[str, Any]]) -> None:
+    """Read on after the worker was killed at its first word."""
+    async for chunk in stream:
+        for pid in place.pids() if chunk["choices"][0]["delta"].get("content") else []:
+            os.kill(pid, signal.SIGKILL)
+
+
 async def test_j06_a_killed_worker_is_replaced(place: Place, tiny_path: Path) -> None:
     socket = await place.worker(tiny_path)
     stream = events(socket, max_tokens=1500, temperature=3.0)
     with pytest.raises(httpx.HTTPError):
-        async for chunk in stream:
-            for pid in place.pids() if chunk["choices"][0]["delta"].get("content") else []:
-                os.kill(pid, signal.SIGKILL)
+        await kill_in_the_middle(place, stream)
     await stream.aclose()
     assert await place.worker(tiny_path) == socket
     assert (await ask(socket))[0] == 200
@@ -201,9 +212,7 @@ async def test_j06_a_killed_worker_is_replaced(place: Place, tiny_path: Path) ->
 
 async def test_it_ends_when_idle(place: Place, tiny_path: Path) -> None:
     socket = await place.worker(tiny_path, idle_s=0.3)
-    async with asyncio.timeout(20):
-        while socket.exists():
-            await asyncio.sleep(0.05)
+    await until(lambda: not socket.exists())
 
 
 async def test_a_client_that_leaves_frees_the_worker(place: Place, tiny_path: Path) -> None:
@@ -211,9 +220,7 @@ async def test_a_client_that_leaves_frees_the_worker(place: Place, tiny_path: Pa
     stream = events(socket, n=8, max_tokens=1900, temperature=3.0)
     await anext(stream)
     await stream.aclose()
-    async with asyncio.timeout(20):  # it can only be idle once the job is gone
-        while socket.exists():
-            await asyncio.sleep(0.05)
+    await until(lambda: not socket.exists())  # it can only be idle once the job is gone
 
 
 def _cut(data: bytes) -> bytes:
