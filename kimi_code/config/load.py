@@ -104,6 +104,11 @@ def _add_project(layers: "_Layers", shot: trust.Snapshot, standing: trust.Standi
     return tuple(f"{where}: ignored {entry}." for entry in left_out)
 
 
+def default_values() -> dict[str, object]:
+    """What holds without any configuration, by dotted key; providers are not among them."""
+    return _Layers().values
+
+
 class _Layers:
     """Values by dotted key, each with its origin; a stronger layer is put over a weaker one."""
 

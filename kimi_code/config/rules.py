@@ -81,8 +81,8 @@ class RuleBook:
         self._ask = [CompiledRule(text, root, follow=True) for text in permission.ask]
         self._allow = [CompiledRule(text, root, follow=False) for text in permission.allow]
 
-    def judge_command(self, command: str, *, also: Sequence[CompiledRule] = ()) -> Verdict:
-        """What the rules say of a shell command. `also`: rules that allow besides. Never raises."""
+    def judge_command(self, command: str) -> Verdict:
+        """What the rules say of a shell command. Never raises."""
         if len(command.encode("utf-8", "replace")) > MAX_COMMAND:
             why = f"it is longer than {MAX_COMMAND:,} bytes; put it in a script"
             return Verdict(decision="deny", reason=why)
@@ -92,7 +92,7 @@ class RuleBook:
             forbidden = self._find_forbidden(command, script, parts)
             if forbidden is not None:
                 return forbidden
-            rules = [(each.text, each.command) for each in (*self._allow, *also) if each.names("Bash")]
+            rules = [(each.text, each.command) for each in self._allow if each.names("Bash")]
             used, why = find_allowing(command, script, rules)
         except TooNested:
             why = "it is nested too deeply to be judged; put it in a script"
@@ -115,6 +115,22 @@ class RuleBook:
             if rule.finds(found):
                 return Verdict(decision="ask", rule=rule.text, reason=f"{rule.text} asks", parts=parts)
         return None
+
+    def allows_with(self, rule: CompiledRule, command: str) -> bool:
+        """Whether `rule` and the allow rules together allow a command, and the former is needed for it."""
+        rules = [(each.text, each.command) for each in (rule, *self._allow) if each.names("Bash")]
+        try:
+            used, why = find_allowing(command, read_script(command), rules)
+        except TooNested:
+            return False
+        return not why and rule.text in used
+
+    def finds(self, rule: CompiledRule, command: str) -> bool:
+        """Whether `rule` means a command, generously; so does what cannot be read."""
+        try:
+            return rule.names("Bash") and rule.finds(find_commands(command, read_script(command)))
+        except TooNested:
+            return True
 
     def judge_use(self, tool: str, effect: Effect, paths: Sequence[str]) -> Verdict | None:
         """What the rules say of a tool that is no shell; None: nothing. `paths` are absolute and real."""
