@@ -194,8 +194,8 @@ def _token_trie(vocabulary: Vocabulary) -> llguidance.LLTokenizer:
     pieces = [vocabulary.piece(token) for token in range(vocabulary.size)]
     for token in vocabulary.structural:
         pieces[token] = b"\xff" + pieces[token]
-    build: Any = getattr(llguidance.LLTokenizer, "from_llamacpp")  # missing in its stubs
-    trie: llguidance.LLTokenizer = build(
+    kind: Any = llguidance.LLTokenizer  # its stubs lack from_llamacpp
+    trie: llguidance.LLTokenizer = kind.from_llamacpp(
         tokens=pieces,
         vocab_ptr=vocabulary.address,
         tokenize_fptr=vocabulary.tokenize_address,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from kimi_runtime.answers import EngineOptions
 from kimi_runtime.chat import Chat
 from kimi_runtime.dialects import detect
-from kimi_runtime.engine import Engine, EngineOptions
+from kimi_runtime.engine import Engine
 from kimi_runtime.failures import BadModel
 from kimi_runtime.faults import LoadFault, OutOfMemory
 from kimi_runtime.grammar import CallGrammars

@@ -61,13 +61,17 @@ def choose(
 
 def _draw(values: NDArray[np.float32], option: SamplingOptions, generator: np.random.Generator) -> int:
     """The index of one of `values` (logits), drawn by top-k, temperature, top-p and min-p."""
-    order = (-values).argsort()[: option.top_k]
+    order: NDArray[np.intp] = (-values).argsort()[: option.top_k]
     scaled: NDArray[np.float64] = values[order].astype(np.float64) / option.temperature
     weights: NDArray[np.float64] = np.exp(scaled - scaled[0])
     weights /= weights.sum()
     keep = int(weights.cumsum().searchsorted(option.top_p)) + 1
     if option.min_p > 0:
         keep = min(keep, int((weights >= weights[0] * option.min_p).sum()))
-    bounds: NDArray[np.float64] = weights[:keep].cumsum()
-    drawn = int(bounds.searchsorted(generator.random() * bounds[-1], side="right"))
-    return int(order[min(drawn, keep - 1)])
+    return int(order[min(_place(weights[:keep], generator), keep - 1)])
+
+
+def _place(weights: NDArray[np.float64], generator: np.random.Generator) -> int:
+    """An index drawn by weight."""
+    bounds = weights.cumsum()
+    return int(bounds.searchsorted(generator.random() * float(bounds[-1]), side="right"))

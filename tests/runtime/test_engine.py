@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kimi_runtime.answers import EngineOptions
 from kimi_runtime.candidate import EndReason
-from kimi_runtime.engine import Engine, EngineOptions
+from kimi_runtime.engine import Engine
 from kimi_runtime.faults import ContextFull
 from kimi_runtime.job import Ended, Event, Failed, Finished, Job, Order, Progress, Text
 from kimi_runtime.kvcache import KvCache
