@@ -76,7 +76,14 @@ async def run_headless(task: Task) -> int:
         box=box,
         model=model,
         model_name=name,
-        gate=PermissionGate(mode, boxed=not no_box, presets=presets),
+        gate=PermissionGate(
+            mode,
+            boxed=not no_box,
+            permission=config.permission,
+            roots=(root, *place.add_dirs),
+            readable=(session.spill_dir.resolve(),),
+            presets=presets,
+        ),
         approval=mode,
         options=_options(task, config),
     )
