@@ -140,6 +140,8 @@ class Turn:
         if found is None:
             if repair.tried == 0:
                 return None
+            if spent := self._budget.spent():
+                return self._end(*spent)
             return self._end("failed", f"{repair.tried} answers were tried, none passes the verification")
         if not await self._apply(found, repair.tried):
             return self._end("failed", "an answer verifies, but it could not be written")

@@ -118,7 +118,7 @@ def _flags(task: Task) -> dict[str, Any]:
 
 
 def _earlier(store: Store, task: Task, root: Path) -> str | None:
-    """The id of the session to go on with or to branch off from. Raises UsageError where it does not exist."""
+    """The id of the session to go on with or to branch off from. Raises UsageError for an unknown one."""
     name = task.resume if task.fork is None else task.fork
     if name is None:
         return None

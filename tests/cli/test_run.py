@@ -5,10 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from running import Ran, ended, kimi, start
+
 from kimi_testing.script import Fault, Script, ScriptedCall, ScriptedReply
 from kimi_testing.server import ScriptedServer
 from kimi_testing.workspaces import buggy_package
-from running import Ran, ended, kimi, start
 
 
 def _say(text: str) -> ScriptedReply:
