@@ -86,9 +86,7 @@ def _sandbox() -> Iterator[Finding]:
     rules = Rules(root=Path.cwd().resolve(), state=paths.data_dir() / "box")
     reason = why_not(rules)
     if reason:
-        yield Finding(
-            what="sandbox", ok=False, detail=reason, hint="Without it every command must be approved."
-        )
+        yield Finding(what="sandbox", ok=False, detail=reason, hint="Without it no command runs.")
     else:
         yield Finding(what="sandbox", ok=True, detail=f"{bwrap_path()}, with seccomp and no network")
 
@@ -100,9 +98,7 @@ def _programs() -> Iterator[Finding]:
     else:
         yield Finding(what="ripgrep", ok=True, detail=str(found))
     git = shutil.which("git")
-    yield Finding(
-        what="git", ok=True if git else None, detail=git or "not found: works without, but knows no history"
-    )
+    yield Finding(what="git", ok=True if git else None, detail=git or "not found: works without")
 
 
 def _clashes() -> Iterator[Finding]:
