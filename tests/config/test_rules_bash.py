@@ -15,10 +15,12 @@ from kimi_code.config.rules import RuleBook
 from kimi_code.config.schema import Permission
 
 _BOOK = RuleBook(Permission(allow=("Bash(aa *)",)), Path("/w"))
-_STUB = '#!/bin/bash\nprintf "%s\\0" "${0##*/}" "$@" >> "$LOG"; printf "\\n\\0" >> "$LOG"\n'
+# One write, so that calls at the same time do not mix.
+_STUB = '#!/bin/bash\nprintf "%s\\0" "${0##*/}" "$@" $\'\\x01\' >> "$LOG"\n'
 _PIECES = [
-    "aa", "aa ", "bb", "bb ", " ", "\n", ";", " && ", " | ", "&", "'", '"', "\\", "#", " #", "x", "-y ", "\\ ",
-    "\\\n", "!", "[", "]", "*", "~", "2>&1", ">/dev/null", ">", "{", "}", ",", "=", "(", ")", "$", "\t", "é",
+    "aa", "aa ", "bb", "bb ", " ", "\n", ";", " && ", " | ", "&", "'", '"', "\\", "#", " #", "x", "-y ",
+    "\\ ", "\\\n", "!", "[", "]", "*", "~", "2>&1", ">/dev/null", ">", "{", "}", ",", "=", "(", ")", "$",
+    "\t", "é",
 ]  # fmt: skip
 
 
@@ -34,21 +36,28 @@ def stubs() -> Iterator[Path]:
 
 
 def _run(command: str, stubs: Path) -> list[list[str]]:
-    """What bash runs of `aa` and `bb`, each with its arguments."""
+    """What bash runs of `aa` and `bb`, each with its arguments, what runs in the background included."""
     log = stubs / "log"
     log.write_bytes(b"")
-    subprocess.run(
-        ["/bin/bash", "--noprofile", "--norc", "-c", command],
-        cwd=stubs / "work",
-        env={"PATH": str(stubs), "LOG": str(log), "HOME": "/nowhere"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-        timeout=20,
-    )
-    calls = [call.split("\0")[:-1] for call in log.read_bytes().decode().split("\n\0")]
-    return calls[:-1]
+    # Whoever is still running holds the pipe open.
+    reader, writer = os.pipe()
+    try:
+        subprocess.run(
+            ["/bin/bash", "--noprofile", "--norc", "-c", command],
+            cwd=stubs / "work",
+            env={"PATH": str(stubs), "LOG": str(log), "HOME": "/nowhere"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(writer,),
+            check=False,
+            timeout=20,
+        )
+    finally:
+        os.close(writer)
+        assert os.read(reader, 1) == b""
+        os.close(reader)
+    return [call.split("\0")[:-1] for call in log.read_bytes().decode().split("\x01\0")][:-1]
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))

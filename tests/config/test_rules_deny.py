@@ -225,8 +225,8 @@ def test_a19_parts_hide_nothing() -> None:
 
 _PIECES = [
     "curl", "ls", "echo", " ", "\n", "\t", ";", "&", "|", "<", ">", "(", ")", "{", "}", "$", "`", "'", '"',
-    "\\", "#", "=", "<<E\n", "E\n", "$(", "${", "<(", "if ", "fi", "for ", "do ", "case ", "esac", "é", "\x00",
-    "\ud800", "env ", "bash -c ", "eval ", "xargs ", "find -exec ", "[[ ", "*", "~", "-c",
+    "\\", "#", "=", "<<E\n", "E\n", "$(", "${", "<(", "if ", "fi", "for ", "do ", "case ", "esac", "é",
+    "\x00", "\ud800", "env ", "bash -c ", "eval ", "xargs ", "find -exec ", "[[ ", "*", "~", "-c",
 ]  # fmt: skip
 _SHELLISH = st.lists(st.sampled_from(_PIECES), max_size=60).map("".join)
 
