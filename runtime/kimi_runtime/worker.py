@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 # Threads that wait for each other spin a little and then sleep. The default of the OpenMP runtime spins for
@@ -99,6 +99,21 @@ def _listen(path: Path | None, port: int | None) -> tuple[socket.socket, str | N
     return listener, token
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would raise them again at its end, before anything is put away."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._leave)
+        yield
+
+    def _leave(self) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
 async def serve(
     model: Path, settings: Settings, listener: socket.socket, *, token: str | None, idle_s: float
 ) -> int:
@@ -112,7 +127,7 @@ async def serve(
         lifespan="off",
         timeout_graceful_shutdown=2,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     loader = threading.Thread(target=_load, args=(service, model, settings), name="loader", daemon=True)
     loader.start()
     watch = asyncio.create_task(_watch(service, server, idle_s))

@@ -1,5 +1,6 @@
 """The embedded model itself: few and short, for what random weights cannot show."""
 
+import asyncio
 import json
 import os
 import signal
@@ -62,8 +63,10 @@ async def test_it_answers_calls_tools_and_remembers_its_base(model: Path, tmp_pa
         assert (call["name"], json.loads(call["arguments"])["path"]) == ("Read", "src/a.py")
         assert first["usage"]["prompt_tokens_details"]["cached_tokens"] == 0  # type: ignore[index]
         end()
-        while socket.exists():
-            pass
+        for _ in range(1200):
+            if not socket.exists():
+                break
+            await asyncio.sleep(0.05)
         second = await ask(await worker(), "What is 2 + 3? Answer with the number only.", tool_choice="none")
         assert "5" in second["choices"][0]["message"]["content"]  # type: ignore[index]
         third = await ask(socket, "And a file named b.py, please read it.")

@@ -215,6 +215,14 @@ async def test_it_ends_when_idle(place: Place, tiny_path: Path) -> None:
     await until(lambda: not socket.exists())
 
 
+async def test_told_to_end_it_puts_its_things_away(place: Place, tiny_path: Path) -> None:
+    socket = await place.worker(tiny_path)
+    await ask(socket, messages=[{"role": "user", "content": "remember this " * 8}])
+    os.kill(place.pids()[0], signal.SIGTERM)
+    await until(lambda: not socket.exists())
+    assert list(place.cache.rglob("*.kv"))
+
+
 async def test_a_client_that_leaves_frees_the_worker(place: Place, tiny_path: Path) -> None:
     socket = await place.worker(tiny_path, idle_s=0.5)
     stream = events(socket, n=8, max_tokens=1900, temperature=3.0)
