@@ -7,6 +7,7 @@ import msgspec
 
 from kimi_code.agent.ports import CommandResult
 from kimi_code.errors import StorageFailure
+from kimi_tools.suspects import is_test
 from kimi_tools.workspace import CommandResult as ToolsResult
 from kimi_tools.workspace import Workspace as Folder
 
@@ -48,6 +49,9 @@ class LocalWorkspace:
 
     def read_text(self, path: str) -> str:
         return self._folder.read_text(path)
+
+    def is_test(self, path: str) -> bool:
+        return is_test(path)
 
     def suspects(self, hints: Sequence[str], budget_chars: int) -> Mapping[str, str]:
         return self._folder.suspects(hints, budget_chars)

@@ -222,6 +222,10 @@ class Workspace(Protocol):
         """The whole text of a source file. Raises OSError, UnicodeDecodeError."""
         ...
 
+    def is_test(self, path: str) -> bool:
+        """Whether a file is a test, by its name."""
+        ...
+
     def suspects(self, hints: Sequence[str], budget_chars: int) -> Mapping[str, str]:
         """Sources a repair should look at: path -> text, most suspect first, within the budget.
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 from kimi_code.agent.budget import Budget
 from kimi_code.agent.candidates import proposed_files
+from kimi_code.agent.case import Case, make_case
 from kimi_code.agent.ports import CommandResult, Message, Model, Reply, Request, Sampling, Workspace
 from kimi_code.events import CandidatesStarted, CandidateTried, EndReason, Progress, Usage
 from kimi_code.session.session import Session
 
 SOURCE_CHARS = 9000
-FAILURE_CHARS = 1500
-ANSWER_TOKENS = 1200
-FIRST_BATCH, BATCH = 8, 16
+ANSWER_TOKENS = 1000
+BATCHES = (8, 8, 16)
 
-Wording = Callable[[str, str, str], str]
-"""(task, sources, failures) -> the message to the model."""
+Wording = Callable[[Case], str]
+"""The message to the model; empty where this wording does not fit the case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,18 @@ class Repaired:
 
 
 def rounds(attempts: int, wordings: int) -> list[Round]:
-    """`attempts` answers in all: one greedy, a batch of 8, then of 16; the wordings in turn."""
-    plan = [Round(wording=0, count=1, temperature=0.0)]
-    left = attempts - 1
+    """`attempts` answers in all: a greedy one for each of the first two wordings, then batches in turn."""
+    plan: list[Round] = []
+    left = attempts
     while left > 0:
-        count = min(left, FIRST_BATCH if len(plan) == 1 else BATCH)
-        temperature = 0.7 if len(plan) == 1 else 1.0
-        plan.append(Round(wording=(len(plan) - 1) % wordings, count=count, temperature=temperature))
-        left -= count
+        number = len(plan)
+        if number < min(2, wordings):
+            plan.append(Round(wording=number, count=1, temperature=0.0))
+        else:
+            batch = number - min(2, wordings)
+            count = min(left, BATCHES[min(batch, len(BATCHES) - 1)])
+            plan.append(Round(wording=batch % wordings, count=count, temperature=0.8))
+        left -= plan[-1].count
     return plan
 
 
@@ -89,16 +93,19 @@ class Repair:
         failures = "\n\n".join(f"$ {check.command}\n{check.summary}" for check in failing)
         hints = [task, failures, *(check.output for check in failing)]
         shown = self._workspace.suspects(hints, SOURCE_CHARS)
-        if not shown:
+        tests = {path: text for path, text in shown.items() if self._workspace.is_test(path)}
+        suspects = {path: text for path, text in shown.items() if path not in tests}
+        if not suspects:
             return None
-        sources = {path: self._workspace.read_text(path) for path in shown}
-        listing = "\n\n".join(f"{path}:\n```\n{text.rstrip()}\n```" for path, text in shown.items())
-        for number, each in enumerate(rounds(self._attempts, len(self._wordings)), 1):
+        # Only these can be changed: a test is never mended to make it pass.
+        sources = {path: self._workspace.read_text(path) for path in suspects}
+        case = make_case(task, suspects, tests, failures)
+        messages = [message for wording in self._wordings if (message := wording(case))]
+        for number, each in enumerate(rounds(self._attempts, len(messages)), 1):
             if spent := budget.spent():
                 return spent[0]
-            message = self._wordings[each.wording](task, listing, failures[:FAILURE_CHARS])
-            found = await self._round(number, each, message, sources, checks, budget)
-            if found is None and number > 2:
+            found = await self._round(number, each, messages[each.wording], sources, checks, budget)
+            if found is None and number > 3:
                 found = self._best
             if found is not None:
                 return found

@@ -60,6 +60,32 @@ def defined_names(source: str) -> set[str]:
     return names
 
 
+def defined_functions(source: str) -> list[str]:
+    """Names of the functions and methods of a file, in order; none where it does not parse."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    return [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def blanked(source: str, name: str) -> str:
+    """`source` with `...` for the body of the function `name`, its docstring kept; empty if it has none."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name != name:
+            continue
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        lines = source.splitlines()
+        start = body[0].lineno - 1 if body else node.body[0].end_lineno or node.lineno
+        if body and start < node.lineno:
+            return ""  # all on one line
+        indent = " " * node.body[0].col_offset
+        lines[start : node.end_lineno] = [f"{indent}..."]
+        return "\n".join(lines) + "\n"
+    return ""
+
+
 def same_code(one: str, other: str) -> bool:
     """Whether two sources differ in nothing but layout and comments."""
     try:

@@ -9,6 +9,7 @@ import msgspec
 
 from kimi_code.adapters.toolbox import LocalToolbox
 from kimi_code.adapters.workspace import LocalWorkspace
+from kimi_code.agent.case import Case
 from kimi_code.agent.engine import Engine, Options
 from kimi_code.agent.ports import Gate, Model, Toolbox
 from kimi_code.agent.repair import Wording
@@ -25,7 +26,7 @@ from kimi_tools.githead import head_branch
 from kimi_tools.toolset import Toolset, core_tools
 from kimi_tools.workspace import Workspace as Folder
 
-_WORDINGS = ("code", "docstring", "smallest")
+_WORDINGS = ("code", "scratch", "docstring")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,10 +108,12 @@ def _sandbox_name(box: Box) -> str:
 
 
 def repair_wordings() -> tuple[Wording, ...]:
-    """The ways in which a repair is asked for, the best first."""
+    """The ways in which a repair is asked for, the best first; docs/benchmarks.md has what was measured."""
 
-    def wording(name: str, task: str, sources: str, failures: str) -> str:
-        return load(f"repair/{name}", task=task, sources=sources, failures=failures)
+    def wording(name: str, case: Case) -> str:
+        if name == "scratch" and not (case.blank and case.checks):
+            return ""
+        return load(f"repair/{name}", **case.variables())
 
     return tuple(partial(wording, name) for name in _WORDINGS)
 
