@@ -103,7 +103,7 @@ def path_pattern(pattern: str, root: Path, *, follow: bool) -> Callable[[str], b
         base = str(root).rstrip("/")
         expanded = expanded.removeprefix("./")
         expanded = expanded if anchored else f"**/{expanded}"
-    whole = os.path.normpath(f"{base}/{expanded}")
+    whole = os.path.normpath(f"{base}/{expanded.lstrip('/')}")
     wholes = {whole}
     if follow:
         fixed, wild = _split_wild(whole)

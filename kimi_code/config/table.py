@@ -139,7 +139,7 @@ def _value(table: Table, keys: list[str]) -> object:
 
 def _line_holding(text: str, value: str) -> int:
     """The line where a string's text stands, 0 where it is written in another way."""
-    at = text.find(value)
+    at = max(text.find(f"{quote}{value}{quote}") for quote in "\"'")
     return text.count("\n", 0, at) + 1 if at >= 0 else 0
 
 
