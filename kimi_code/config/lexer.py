@@ -7,7 +7,8 @@ Grammar: https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.ht
 """
 
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from kimi_code.config.script import (
     ASSIGNMENT,
@@ -30,28 +31,23 @@ _PLAIN = re.compile(r"[^\s\\'\"$`;&|<>()]+")
 _DQ_PLAIN = re.compile(r'[^\\"$`}]+')
 _OPERATOR = re.compile(r"&>>|&>|<<<|<<-|<<|<>|<&|>>|>&|>\||<|>")
 _NAME = re.compile(r"\{(\w+)\}|([A-Za-z_]\w*)|[@*#?$!\d-]")
-_DEFAULT = re.compile(r"\{\w+:?[-=+]")
-_ESCAPE = re.compile(
-    r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|(.))", re.DOTALL
-)
+_DEFAULT = r"\{\w+:?[-=+]"
+_ESCAPE = r"(?s)\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|(.))"
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(msgspec.Struct):
     """`closer`: what ends it. `text`: it is inside of a word of the frame of commands below it."""
 
     closer: str
     start: int = 0
     text: bool = False
     silent: bool = False
-    words: list[Word] = field(default_factory=list[Word])
+    words: list[Word] = []
     word: Word | None = None
     operator: str = ""
-    inputs: list[str] = field(default_factory=list[str])
-    heredocs: list[tuple[str, bool, bool, list[str]]] = field(
-        default_factory=list[tuple[str, bool, bool, list[str]]]
-    )
+    inputs: list[str] = []
+    heredocs: list[tuple[str, bool, bool, list[str]]] = []
 
 
 def read_script(text: str) -> Script:
@@ -285,21 +281,19 @@ class _Lexer:
                 word.text += self._script.variables.get(match[1] or match[2] or "", "")
             self._at = match.end()
             return
-        default = _DEFAULT.match(self._text, self._at + 1)
-        self._at = default.end() if default else self._at + 2
+        default = re.match(_DEFAULT, self._text[self._at + 1 : self._at + 100])
+        self._at += 1 + default.end() if default else 2
         if following == "{":
             self._push("}", text=True, silent=default is None)
 
     def _ansi(self) -> None:
         """`$'...'`, from its quote on."""
-        end = self._at + 1
-        while end < len(self._text) and self._text[end] != "'":
-            end += 2 if self._text[end] == "\\" else 1
+        end = _ansi_end(self._text, self._at + 1)
         if end >= len(self._text):
             self._script.features.add(UNFINISHED)
         word = self._draft()
         word.quoted = True
-        word.text += _ESCAPE.sub(_unescape, self._text[self._at + 1 : end])
+        word.text += re.sub(_ESCAPE, _unescape, self._text[self._at + 1 : end])
         self._at = end + 1
 
     def _backtick(self) -> None:
@@ -374,6 +368,12 @@ def _is_harmless(operator: str, target: str) -> bool:
     if operator in (">&", "<&"):
         return re.fullmatch(r"\d+-?|-|/dev/null", target) is not None
     return target == "/dev/null"
+
+
+def _ansi_end(text: str, at: int) -> int:
+    while at < len(text) and text[at] != "'":
+        at += 2 if text[at] == "\\" else 1
+    return at
 
 
 def _unescape(match: re.Match[str]) -> str:

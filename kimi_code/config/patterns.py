@@ -123,16 +123,15 @@ def _split_wild(path: str) -> tuple[str, str]:
     return "/".join(parts[:at]) or "/", "/".join(parts[at:])
 
 
-_PIECES = re.compile(
-    r"(?P<deep>(?<=/)\*\*/)|(?P<rest>(?<=/)\*\*$)|(?P<star>\*+)|(?P<one>\?)"
-    r"|\[(?P<negated>[!^]?)(?P<set>\]?[^\]/]*)\]|\\(?P<escaped>.)|(?P<plain>.)",
-    re.DOTALL,
+_PIECES = (
+    r"(?s)(?P<deep>(?<=/)\*\*/)|(?P<rest>(?<=/)\*\*$)|(?P<star>\*+)|(?P<one>\?)"
+    r"|\[(?P<negated>[!^]?)(?P<set>\]?[^\]/]*)\]|\\(?P<escaped>.)|(?P<plain>.)"
 )
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
     try:
-        return re.compile("".join(map(_piece, _PIECES.finditer(pattern))) + "(?:/.*)?", re.DOTALL)
+        return re.compile("".join(map(_piece, re.finditer(_PIECES, pattern))) + "(?:/.*)?", re.DOTALL)
     except re.error:  # a range that is none, like [z-a]
         return re.compile(re.escape(pattern) + "(?:/.*)?", re.DOTALL)
 

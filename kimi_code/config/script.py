@@ -1,6 +1,6 @@
 """A shell command as simple commands and what else is in it. Knows neither grammar nor rule."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 MAX_NESTING = 100
 
@@ -18,8 +18,7 @@ class TooNested(ValueError):
     """More than MAX_NESTING brackets and quotes within each other."""
 
 
-@dataclass(slots=True)
-class Word:
+class Word(msgspec.Struct):
     """`text` without quotes. `glob`: it has unquoted wildcards; `leading`: it begins with one.
 
     `expands`: part of it is known only when it runs. `brace`: `{a,b}` makes several words of it.
@@ -33,8 +32,7 @@ class Word:
     quoted: bool = False
 
 
-@dataclass(slots=True)
-class Simple:
+class Simple(msgspec.Struct):
     """Words, assignments included. `inputs`: what its here-documents and here-strings hold."""
 
     words: list[Word]
@@ -42,10 +40,9 @@ class Simple:
     inputs: list[str]
 
 
-@dataclass(slots=True)
-class Script:
+class Script(msgspec.Struct):
     """`features`: what the text uses beyond literal words, as phrases for people."""
 
-    commands: list[Simple] = field(default_factory=list[Simple])
-    features: set[str] = field(default_factory=set[str])
-    variables: dict[str, str] = field(default_factory=dict[str, str])
+    commands: list[Simple] = []
+    features: set[str] = set()
+    variables: dict[str, str] = {}

@@ -15,9 +15,9 @@ from kimi_code.config.schema import Config, Mode
 from kimi_code.errors import UsageError
 
 MAX_BYTES = 1 << 20
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_AT = r"(?s)^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$"
+_UNKNOWN = r"(?s)Object contains unknown field `(.*)`"
+_MISSING = r"(?s)Object missing required field `(.*)`"
 _TYPES = (("object", "a table"), ("str", "a string"), ("int", "a whole number"), ("float", "a number"),
           ("bool", "true or false"), ("array", "a list"))  # fmt: skip
 _HINT = "See: kimi-code config schema"
@@ -74,15 +74,15 @@ def _check_rules(name: str, text: str, table: Table) -> None:
 
 
 def _explain(name: str, text: str, table: Table, message: str) -> UsageError:
-    match = _AT.match(message)
+    match = re.match(_AT, message)
     what = match["what"] if match else message
     keys = _keys(table, (match["path"] or "") if match else "")
-    if unknown := _UNKNOWN.fullmatch(what):
+    if unknown := re.fullmatch(_UNKNOWN, what):
         keys.append(unknown[1])
         near = difflib.get_close_matches(unknown[1], _siblings(keys[:-1]), n=1)
         meant = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_siblings(keys[:-1]))}."
         what = f"there is no setting {'.'.join(keys)}{meant}"
-    elif missing := _MISSING.fullmatch(what):
+    elif missing := re.fullmatch(_MISSING, what):
         what = f"{'.'.join(keys)} needs {missing[1]}."
     elif what.startswith("Invalid enum value"):
         what = f"{'.'.join(keys)} is {_value(table, keys)!r}; expected one of: {', '.join(get_args(Mode))}."

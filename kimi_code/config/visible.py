@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-_BLANKS = re.compile(r"[ \t\n]{17,}")
+_BLANKS = r"[ \t\n]{17,}"
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -13,7 +13,7 @@ def visible(text: str, limit: int = 2000) -> str:
     Long runs of blanks and what does not fit in `limit` characters are counted, and the end is always shown:
     what matters may stand there.
     """
-    text = _BLANKS.sub(lambda run: f" [{len(run[0]):,} blank chars hidden] ", text)
+    text = re.sub(_BLANKS, lambda run: f" [{len(run[0]):,} blank chars hidden] ", text)
     if len(text) > limit:
         head, tail = limit * 2 // 3, limit // 3
         text = f"{text[:head]} [{len(text) - head - tail:,} chars hidden] {text[-tail:]}"

@@ -27,8 +27,8 @@ _PREFIXES: dict[str, tuple[str, int]] = {
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv", "hatch", "rye", "conda", "mamba", "micromamba"})
 _JOINERS = frozenset({"eval", "watch", "parallel", "trap", "ssh", "entr"})
 _WITH_SCRIPT = frozenset({"su", "runuser", "script", "flock", "sg", "env", "genv", "watch"})
-_SCRIPT_OPTION = re.compile(r"-c|--command|-S|--split-string")
-_ATTACHED = re.compile(r"(?:-[cS]|--command=|--split-string=)(.+)", re.DOTALL)
+_SCRIPT_OPTION = r"-c|--command|-S|--split-string"
+_ATTACHED = r"(?s)(?:-[cS]|--command=|--split-string=)(.+)"
 _FINDERS = frozenset({"find", "gfind", "fd", "fdfind", "bfs"})
 _RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir", "-x", "-X", "--exec", "--exec-batch"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
@@ -87,7 +87,7 @@ def inner_scripts(name: str, words: Sequence[str], start: int) -> Iterator[str]:
             yield " ".join(operands[1:])
     if name in _WITH_SCRIPT:
         for index, word in enumerate(rest):
-            if _SCRIPT_OPTION.fullmatch(word) and index + 1 < len(rest):
+            if re.fullmatch(_SCRIPT_OPTION, word) and index + 1 < len(rest):
                 yield rest[index + 1]
-            elif match := _ATTACHED.fullmatch(word):
+            elif match := re.fullmatch(_ATTACHED, word):
                 yield match[1]
