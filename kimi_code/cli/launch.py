@@ -57,7 +57,7 @@ async def run_headless(task: Task) -> int:
     settings = load(root, _flags(task))
     config = settings.config
     mode: GateMode = "plan" if task.approval == "plan" else config.permission.mode
-    instructions, notes = read_instructions(root)
+    instructions, notes = read_instructions(root, max_all=config.agent.instructions)
     place = Place(
         root=root,
         add_dirs=tuple(_folder(path) for path in task.add_dirs),

@@ -7,6 +7,8 @@ import pytest
 
 from kimi_code.config import paths, trust
 from kimi_code.config.load import Settings, load
+from kimi_code.config.schema import Config
+from kimi_code.config.table import read_table
 from kimi_code.errors import UsageError
 
 
@@ -97,6 +99,13 @@ def test_a_file_that_is_no_text_is_explained(workspace: Path) -> None:
 def test_a_wrong_flag_is_explained(workspace: Path) -> None:
     with pytest.raises(UsageError, match="flag"):
         load(workspace, {"agent.max_steps": -1})
+
+
+def test_the_documented_example_is_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    table = msgspec.convert(read_table("example", example.encode()), Config)
+    assert table.providers["moonshot"].context == 262144
 
 
 _HOSTILE = """
