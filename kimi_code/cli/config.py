@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 import msgspec
 import typer
 
-from kimi_code.cli.schemas import event_schemas
 from kimi_code.config import paths, trust
 from kimi_code.config.describe import describe
 from kimi_code.config.load import Settings, load
@@ -16,6 +15,7 @@ from kimi_code.config.project import find_root
 from kimi_code.config.schema import Config
 from kimi_code.config.visible import visible
 from kimi_code.errors import NeedsApproval, UsageError
+from kimi_code.session.codec import event_schemas
 
 app = typer.Typer(add_completion=False, help="Show the configuration, its file and its schema.")
 

@@ -15,8 +15,8 @@ from kimi_code.config import paths
 from kimi_code.config.instructions import read_instructions
 from kimi_code.config.load import load
 from kimi_code.config.schema import Config
-from kimi_code.errors import UsageError
-from kimi_code.headless.output import Format, output_for
+from kimi_code.errors import KimiError, UsageError
+from kimi_code.headless.output import Format, output_for, report_failure
 from kimi_code.headless.progress import reporter
 from kimi_code.headless.run import run_task
 from kimi_code.session.session import Session
@@ -52,7 +52,15 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_headless(task: Task) -> int:
-    """Run it to its end; returns the exit code. Raises UsageError before anything was begun."""
+    """Run it to its end; returns the exit code. Raises KimiError before anything was begun."""
+    try:
+        return await _run(task)
+    except KimiError as error:
+        report_failure(error, task.output_format)
+        raise
+
+
+async def _run(task: Task) -> int:
     root = _folder(task.cwd)
     settings = load(root, _flags(task))
     config = settings.config

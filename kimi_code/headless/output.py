@@ -6,8 +6,10 @@ line (stream-json).
 
 import os
 import sys
+import time
 from typing import Literal, Protocol
 
+from kimi_code.errors import KimiError
 from kimi_code.events import ErrorRaised, Result
 from kimi_code.session.codec import Record, encode
 from kimi_code.terminal import plain
@@ -67,6 +69,25 @@ def output_for(output_format: Format) -> Output:
         "stream-json": StreamOutput,
     }
     return outputs[output_format]()
+
+
+def report_failure(error: KimiError, output_format: Format) -> None:
+    """What went wrong before there was a session, in the chosen format; stderr has the sentence as well."""
+    if output_format == "text":
+        return
+    raised = ErrorRaised(code=error.code, message=error.message, hint=error.hint)
+    result = Result(status="error", result="", session_id="", exit_code=error.exit_code, error=error.message)
+    output = output_for(output_format)
+    for event in (raised, result):
+        output.show(Record(seq=0, time=time.time(), session="", agent="main", event=event))
+
+
+def explain(result: Result) -> None:
+    """Why a task is not done, on stderr; an error has been told already."""
+    if result.status in ("done", "error", "interrupted") or not result.error:
+        return
+    go_on = f'Go on with: kimi-code run --resume {result.session_id} "..."'
+    sys.stderr.write(plain(f"kimi-code: {result.status}: {result.error}\n  {go_on}\n"))
 
 
 def complain(error: ErrorRaised) -> None:

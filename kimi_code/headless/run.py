@@ -7,7 +7,7 @@ from collections.abc import Callable
 from kimi_code.agent.engine import Engine
 from kimi_code.commands import Interrupt, Say, Stop
 from kimi_code.events import ErrorRaised, Fact, Result
-from kimi_code.headless.output import Output, complain
+from kimi_code.headless.output import Output, complain, explain
 from kimi_code.session.codec import Record
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,6 +27,7 @@ async def run_task(
             complain(record.event)
         if isinstance(record.event, Result):
             exit_code = record.event.exit_code
+            explain(record.event)
 
     engine.session.log.listen(follow)
     for fact in opening:

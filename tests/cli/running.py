@@ -44,8 +44,8 @@ async def start(*arguments: str, cwd: Path, **environment: str) -> asyncio.subpr
     )
 
 
-async def ended(process: asyncio.subprocess.Process) -> Ran:
-    async with asyncio.timeout(120):
+async def ended(process: asyncio.subprocess.Process, *, seconds: float = 120) -> Ran:
+    async with asyncio.timeout(seconds):
         out, err = await process.communicate()
     assert process.returncode is not None
     ran = Ran(exit_code=process.returncode, stdout=out.decode(), stderr=err.decode())

@@ -222,3 +222,18 @@ async def test_a_missing_model_is_3_and_says_how_to_get_it(workspace: Path) -> N
     ran = await kimi("run", "x", cwd=workspace)
     assert ran.exit_code == 3
     assert "kimi-code models pull" in ran.stderr
+
+
+async def test_wrong_use_is_an_event_too(workspace: Path) -> None:
+    ran = await kimi("run", "x", "-C", "/no/such/folder", "-o", "stream-json", cwd=workspace)
+    assert ran.exit_code == 2
+    assert [event["type"] for event in ran.events] == ["error", "result"]
+    assert ran.result["exit_code"] == 2
+
+
+async def test_a_task_that_is_not_done_says_why_and_how_to_go_on(workspace: Path) -> None:
+    async with ScriptedServer(Script(replies=[_call("Bash", command="true"), _say("x")])) as server:
+        ran = await kimi("run", "do it", "--model-url", server.url, "--max-steps", "1", cwd=workspace)
+    assert ran.exit_code == 4
+    assert "1 of 1 steps were used" in ran.stderr
+    assert "--resume" in ran.stderr

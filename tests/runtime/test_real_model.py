@@ -31,7 +31,7 @@ TOOL = {
 def model() -> Path:
     path = Path(_GIVEN) if _GIVEN else store.resolve(catalogue.DEFAULT, Path(_HOME) / "models")
     if path is None:
-        pytest.skip("the default model is not here: kimi-code models pull")
+        pytest.fail("the default model is not here: kimi-code models pull")
     return path
 
 

@@ -1,0 +1,25 @@
+"""The main job, for real: the embedded model repairs the bundled repository (about a minute)."""
+
+import os
+from pathlib import Path
+
+import pytest
+from running import ended, start
+
+from kimi_runtime import catalogue, store
+
+pytestmark = pytest.mark.model
+
+# Before any test is given a home of its own.
+_HOME = Path(os.environ.get("KIMI_LOCAL_HOME") or Path.home() / ".local/share/kimi-code-local")
+
+
+async def test_the_demo_repairs_its_repository_and_proves_it(workspace: Path) -> None:
+    """You should see the diff of one function and the verification that passed."""
+    model = os.environ.get("KIMI_TEST_MODEL") or store.resolve(catalogue.DEFAULT, _HOME / "models")
+    assert model is not None, "the default model is not here: kimi-code models pull"
+    ran = await ended(await start("demo", "-m", str(model), cwd=workspace), seconds=900)
+    assert ran.exit_code == 0, ran.stderr
+    assert "Repaired ledger/" in ran.stdout
+    assert "+    end = " in ran.stderr
+    assert "Repaired and verified." in ran.stderr
