@@ -132,7 +132,11 @@ class Served:
 
 
 def prompt_for(task: Task) -> str:
-    """The source and what its tests print, and a request for the whole corrected function."""
+    """The source and what its tests print, and a request for the whole corrected function.
+
+    Of the wordings tried this is the best for one answer: asked for the code alone, the embedded model
+    repaired 9 of 19 tasks; asked to find the bug first, 5 (it then writes what its wrong guess needs).
+    """
     printed = judge(task, task.source, seconds=JUDGE_S).output
     start = printed.find("= FAILURES =")
     shown = printed[max(printed.rfind("\n", 0, start) + 1, 0) if start >= 0 else 0 :][:OUTPUT_CHARS]
@@ -140,7 +144,8 @@ def prompt_for(task: Task) -> str:
         f"The tests of {task.name} fail. Find and fix the bug in {task.module_file}.\n\n"
         f"{task.module_file}:\n```python\n{task.source.rstrip()}\n```\n\n"
         f"`python -m pytest -q` prints:\n\n```\n{shown.rstrip()}\n```\n\n"
-        "Find the bug and answer with the complete corrected function in one python code block."
+        "Rewrite the function so that it does what its docstring says and the tests pass. Answer with the "
+        "complete corrected function only, in one python code block, without explanation."
     )
 
 
