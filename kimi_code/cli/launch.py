@@ -17,7 +17,7 @@ from kimi_code.config.load import load
 from kimi_code.config.schema import Config
 from kimi_code.errors import KimiError, UsageError
 from kimi_code.headless.output import Format, output_for, report_failure
-from kimi_code.headless.progress import reporter
+from kimi_code.headless.progress import LineReporter, Reporter
 from kimi_code.headless.run import run_task
 from kimi_code.session.session import Session
 from kimi_code.session.store import Store
@@ -97,7 +97,7 @@ async def _run(task: Task) -> int:
     )
     for warning in (*settings.warnings, *notes, *_no_box_warning(config, no_box)):
         sys.stderr.write(f"kimi-code: {warning}\n")
-    shown = reporter()
+    shown = _reporter()
     try:
         return await run_task(
             engine, opening, Say(text=task.prompt), output_for(task.output_format), shown.show
@@ -105,6 +105,14 @@ async def _run(task: Task) -> int:
     finally:
         shown.close()
         session.close()
+
+
+def _reporter() -> Reporter:
+    if not sys.stderr.isatty():
+        return LineReporter()
+    from kimi_code.headless.live import LiveReporter
+
+    return LiveReporter()
 
 
 def _folder(path: Path) -> Path:

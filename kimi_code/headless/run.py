@@ -21,8 +21,8 @@ async def run_task(
 
     def follow(record: Record) -> None:
         nonlocal exit_code
+        show(record)  # first: it clears its last line before the answer is written
         output.show(record)
-        show(record)
         if isinstance(record.event, ErrorRaised):
             complain(record.event)
         if isinstance(record.event, Result):
