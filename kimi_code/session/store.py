@@ -7,7 +7,6 @@ sessions/index.json                           disposable: rebuilt from the logs 
 """
 
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterable
@@ -88,7 +87,7 @@ class Store:
             ) from error
         while True:
             # Sorted by name, sessions are sorted by time.
-            name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+            name = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
             with suppress(FileExistsError):
                 return Session.create(self.root / name, facts)
 
