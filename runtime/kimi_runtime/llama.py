@@ -45,10 +45,13 @@ def last_error() -> str:
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`repack`: copy quantised weights into a layout that computes faster, at the price of as much memory
-    again."""
+    """`repack`: copy quantised weights into another layout, at the price of as much memory again.
 
-    repack: bool = True
+    Measured on Zen 4 with a 1.5B model at Q4_K_M, processor time per token against none: prompts cost 50 %
+    more, 32 answers at once 10 % more, 8 answers 10 % less, one the same. Hence off.
+    """
+
+    repack: bool = False
     vocab_only: bool = False
 
 

@@ -47,10 +47,9 @@ def load(path: Path, settings: Settings, *, progress: Callable[[float], None] | 
     except BadModel as problem:
         raise LoadFault(problem.message, hint=problem.hint) from problem
     free = free_memory()
-    size = path.stat().st_size
-    model = Model(path, LoadOptions(repack=free > 2 * size + 2 * _SPARE), progress=progress)
+    model = Model(path, LoadOptions(), progress=progress)
     context_size = _context_size(model, settings.context, free - model.bytes)
-    cells = _cells(model, context_size, free - 2 * model.bytes, settings.width)
+    cells = _cells(model, context_size, free - model.bytes, settings.width)
     options = ContextOptions(
         cells=cells, threads=settings.threads or processors(), sequences=min(250, settings.width * 2)
     )

@@ -154,6 +154,7 @@ class Completion:
         self.listener = listener
         self.answers = [Answer(index, prepared.reader()) for index in range(prepared.order.count)]
         self.done: Finished | None = None
+        self._told_at = 0.0
         self._request = request
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
@@ -191,6 +192,7 @@ class Completion:
                     return
                 if isinstance(event, Progress):
                     last = event
+                    self._told_at = time.monotonic()
                     if self._request.return_progress:
                         yield self._progress(event)
                     continue
@@ -230,7 +232,8 @@ class Completion:
     def _beat(self, last: Progress | None) -> bytes:
         """A sign of life: the progress once more while the prompt is read, a comment otherwise."""
         if last is not None and self._request.return_progress:
-            return self._progress(last)
+            waited = (time.monotonic() - self._told_at) * 1e3
+            return self._progress(msgspec.structs.replace(last, time_ms=last.time_ms + waited))
         return b": working\n\n"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 # Threads that wait for each other spin a little and then sleep. The default of the OpenMP runtime spins for
 # long, which on a machine with other work to do makes a step three times slower. Read when the library is
 # loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "300")
 
 import uvicorn
 
