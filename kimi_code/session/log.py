@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from kimi_code.session.scan import scan_file
 
 Listener = Callable[[Record], None]
 
-_BLOCK = 1 << 22
+_BLOCK = 1 << 22  # bytes copied at a time
+_BATCH = 256  # records written at a time
 
 
 class SessionLog:
@@ -81,17 +82,21 @@ class SessionLog:
         self._tell(record)
         return record
 
-    def copy(self, records: Iterable[Record]) -> None:
-        """Append records of another log in one go, with their times, under this one's name and own seqs."""
-        copied = [
-            Record(seq=seq, time=record.time, session=self.session, agent=self.agent, event=record.event)
-            for seq, record in enumerate(records, self._next_seq)
-        ]
-        self._write(b"".join(encode(record) + b"\n" for record in copied))
-        self._next_seq += len(copied)
-        self._records += copied
-        for record in copied:
-            self._tell(record)
+    def copy(self, records: Sequence[Record]) -> None:
+        """Append records of another log, with their times, under this one's name and own seqs.
+
+        Raises StorageFailure; then some of them may be there.
+        """
+        for begin in range(0, len(records), _BATCH):
+            copied = [
+                Record(seq=seq, time=record.time, session=self.session, agent=self.agent, event=record.event)
+                for seq, record in enumerate(records[begin : begin + _BATCH], self._next_seq)
+            ]
+            self._write(b"".join(encode(record) + b"\n" for record in copied))
+            self._next_seq += len(copied)
+            self._records += copied
+            for record in copied:
+                self._tell(record)
 
     def signal(self, event: Signal) -> Record:
         """Tell, without writing. It carries the seq of the last fact."""
