@@ -24,46 +24,60 @@ from kimi_code.events import (
 
 REDACTED = "[redacted]"
 
-# Where a word may begin: after no letter or digit, after an escape in JSON text, after a colour.
-_START = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt])|(?<=\[\dm)|(?<=[\[;]\d\dm))"
+
+def _begins(mark: str) -> str:
+    """`mark` where a word begins: after no letter or digit, after an escape in JSON text, after a colour.
+
+    The mark comes first and looks back, because a pattern that begins with plain letters is searched quickly.
+    """
+    return rf"{mark}(?:(?<![A-Za-z0-9_-]{mark})|(?<=\\[nrt]{mark})|(?<=\[\dm{mark})|(?<=[\[;]\d\dm{mark}))"
+
+
 _BODY = r"(?:(?!-----)[A-Za-z0-9+/=\s\\:.,|\"'>-]){0,20000}+"
 _KEY_NAME = r"[A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+_CUT_KEY = r"(?=[\s\S]{0,200}?[A-Za-z0-9+/]{40})"  # and not just the words, in a program that looks for keys
 
-# Each with the letters that a text must have to hold one, so that clean text is searched once.
-_PATTERNS = (
-    # A whole key, then one that was cut off: not just the words in a program that looks for keys.
-    ("-----BEGIN", rf"-----BEGIN {_KEY_NAME}{_BODY}-----END {_KEY_NAME}"),
-    ("-----BEGIN", rf"-----BEGIN {_KEY_NAME}(?=[\s\S]{{0,200}}?[A-Za-z0-9+/]{{40}}){_BODY}"),
-    ("gh[pousr]_", r"gh[pousr]_[A-Za-z0-9]{20,255}"),  # GitHub
-    ("github_pat_", r"github_pat_[A-Za-z0-9_]{20,255}"),
-    ("glpat-", r"glpat-[A-Za-z0-9_-]{16,64}"),  # GitLab
-    ("AKIA|ASIA", r"(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])"),  # AWS
-    ("(?i:aws_secret)", r"(?i:aws_secret_access_key)[\"']?\s{0,3}[=:]\s{0,3}[\"']?[A-Za-z0-9/+]{40}"),
-    # OpenAI, Anthropic, Moonshot ...; a digit tells them from words joined by dashes.
-    ("sk-", rf"{_START}sk-(?=[A-Za-z_-]{{0,199}}\d)[A-Za-z0-9_-]{{20,200}}"),
-    ("[sr]k_live_", r"[sr]k_live_[A-Za-z0-9]{16,128}"),  # Stripe
-    ("xox[abeprs]-", r"xox[abeprs]-[A-Za-z0-9-]{10,200}"),  # Slack
-    ("AIza", r"AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])"),  # Google
-    ("hf_", rf"{_START}hf_[A-Za-z0-9]{{30,64}}"),  # Hugging Face
-    ("gsk_", rf"{_START}gsk_[A-Za-z0-9]{{40,80}}"),  # Groq
-    ("npm_", rf"{_START}npm_[A-Za-z0-9]{{36}}(?![A-Za-z0-9])"),
-    ("pypi-", r"pypi-AgE[A-Za-z0-9_-]{50,400}"),
-    # JSON Web Tokens: two objects in base64 and a signature.
-    ("eyJ", rf"{_START}eyJ[A-Za-z0-9_-]{{10,4000}}\.eyJ[A-Za-z0-9_-]{{4,8000}}\.[A-Za-z0-9_-]{{10,2000}}"),
-    # The password of a URL, where it is one and not a place to put it.
-    ("://", r"(?<=://)[^\s/:@\"'<>]{0,100}:(?![{$<*%\[])[^\s/@\"'<>]{3,500}(?=@)"),
+# Each with marks of which a text must have one: most have none, and only what may be there is searched for.
+_PATTERNS = tuple(
+    (tuple(marks.split()), re.compile(pattern))
+    for marks, pattern in (
+        ("-----BEGIN", rf"-----BEGIN {_KEY_NAME}{_BODY}-----END {_KEY_NAME}"),
+        ("-----BEGIN", rf"-----BEGIN {_KEY_NAME}{_CUT_KEY}{_BODY}"),
+        ("ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9]{20,255}"),  # GitHub
+        ("github_pat_", r"github_pat_[A-Za-z0-9_]{20,255}"),
+        ("glpat-", r"glpat-[A-Za-z0-9_-]{16,64}"),  # GitLab
+        ("AKIA ASIA", r"A(?:KI|SI)A[0-9A-Z]{16}(?![0-9A-Za-z])"),  # AWS
+        (
+            "aws_secret_access_key AWS_SECRET_ACCESS_KEY",
+            r"(?i:aws_secret_access_key)[\"']?\s{0,3}[=:]\s{0,3}[\"']?[A-Za-z0-9/+]{40}",
+        ),
+        # OpenAI, Anthropic, Moonshot ...; a digit tells them from words joined by dashes.
+        ("sk-", rf"{_begins('sk-')}(?=[A-Za-z_-]{{0,199}}\d)[A-Za-z0-9_-]{{20,200}}"),
+        ("sk_live_ rk_live_", r"[sr]k_live_[A-Za-z0-9]{16,128}"),  # Stripe
+        ("xox", r"xox[abeprs]-[A-Za-z0-9-]{10,200}"),  # Slack
+        ("AIza", r"AIza[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])"),  # Google
+        ("hf_", rf"{_begins('hf_')}[A-Za-z0-9]{{30,64}}"),  # Hugging Face
+        ("gsk_", rf"{_begins('gsk_')}[A-Za-z0-9]{{40,80}}"),  # Groq
+        ("npm_", rf"{_begins('npm_')}[A-Za-z0-9]{{36}}(?![A-Za-z0-9])"),
+        ("pypi-", r"pypi-AgE[A-Za-z0-9_-]{50,400}"),
+        # JSON Web Tokens: two objects in base64 and a signature.
+        (
+            "eyJ",
+            rf"{_begins('eyJ')}[A-Za-z0-9_-]{{10,4000}}\.eyJ[A-Za-z0-9_-]{{4,8000}}\.[A-Za-z0-9_-]{{10,2000}}",
+        ),
+        # The password of a URL, where it is one and not a place to put it.
+        ("://", r"://[^\s/:@\"'<>]{0,100}:(?![{$<*%\[])[^\s/@\"'<>]{3,500}(?=@)"),
+    )
 )
-_SECRET = re.compile("|".join(pattern for _, pattern in _PATTERNS))
-_MAYBE = re.compile("|".join(mark for mark, _ in _PATTERNS) + "|-----END")
 _KEY_END = re.compile(rf"-----END {_KEY_NAME}")
 _KEY_LINE = re.compile(r"(?:^|[^A-Za-z0-9+/=])[A-Za-z0-9+/]{16,}={0,2}\s*$")
 
 
 def redact(text: str) -> str:
     """`text` with keys, tokens and passwords in URLs replaced by [redacted]."""
-    if not _MAYBE.search(text):
-        return text
-    text = _SECRET.sub(REDACTED, text)
+    for marks, pattern in _PATTERNS:
+        if any(mark in text for mark in marks):
+            text = pattern.sub(f"://{REDACTED}" if marks == ("://",) else REDACTED, text)
     return _without_key_ends(text) if "-----END" in text else text
 
 
