@@ -2,10 +2,10 @@
 
     python -m benchmarks.session_open [--megabytes 100] [--records 50000] [--runs 3]
 
-Writes a session of that size as a long piece of work leaves it (one reply and three facts of a call a step;
-some of the text is not ASCII). Then, each in a process of its own: opens it for writing, verifies it, forks it,
-lists it without the index that makes the next list quick, and with it. Aim: 100 MB and 50,000 records open in
-3 s and 500 MB. Beside it the time that `wc -l` takes to read the file.
+Writes a session of that size as a long piece of work leaves it (one reply and three facts of a call a
+step; some of the text is not ASCII). Then, each in a process of its own: opens it for writing, verifies
+it, forks it, lists it without the index that makes the next list quick, and with it. Aim: 100 MB and
+50,000 records open in 3 s and 500 MB. Beside it the time that `wc -l` takes to read the file.
 """
 
 import argparse
