@@ -111,10 +111,10 @@ async def test_nothing_fails_so_the_model_is_simply_asked(workspace: Path) -> No
 
 
 def test_rounds_add_up_to_the_attempts_and_begin_greedily() -> None:
-    plan = rounds(40, 3)
+    plan = rounds(70, 3)
     assert (plan[0].count, plan[0].temperature) == (1, 0.0)
-    assert sum(each.count for each in plan) == 40
-    assert all(each.count <= 16 for each in plan)
+    assert sum(each.count for each in plan) == 70
+    assert all(each.count <= 32 for each in plan)
     assert {each.wording for each in plan} == {0, 1, 2}
     assert sum(each.count for each in rounds(2, 3)) == 2
 
