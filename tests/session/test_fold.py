@@ -72,7 +72,8 @@ def test_a_call_is_pending_until_its_outcome() -> None:
         CallStarted(id="c", name="Write", target="/a"),
         CallFinished(id="c", name="Write", status="ok", content=""),
     )
-    state, stages = State(), []
+    state = State()
+    stages: list[list[tuple[str, Call]]] = []
     for record in _records(*events):
         state.apply(record)
         stages.append([(pending.stage, pending.call) for pending in state.pending.values()])

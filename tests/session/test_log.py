@@ -101,7 +101,7 @@ def test_m03_cut_at_every_byte_of_the_last_three_records_then_append(tmp_path: P
         b"\n",
         b"\n\n\n",
         b"not json\n",
-        b'{"type":"turn.started"}\n',
+        b'{"type":"turn.started"\n',
         b'{"type":"user.message","seq":3,"time":1.0,"session":"s1","agent":"main","text":"no line feed"}',
         b"\xff\xfe\n\x00\x00",
     ],
@@ -156,6 +156,22 @@ def test_a_damaged_line_in_the_middle_stays_where_it_is_and_is_told(path: Path) 
     found = scan_bytes(path.read_bytes())
     assert found.damaged == [3]
     assert found.problems() == ["line 3 is damaged", "record 2 is missing"]
+
+
+@pytest.mark.parametrize("harm", [b"\x00", b"\xff", b"\n"])
+def test_a_last_record_that_was_damaged_is_not_taken_for_a_torn_tail(path: Path, harm: bytes) -> None:
+    """Its line is whole, so it was acknowledged: it stays where it is, and its seq is not given again."""
+    data = _write(path, 3)
+    broken = data[:-60] + harm + data[-59:]
+    path.write_bytes(broken)
+    assert scan_bytes(broken).problems() == ["line 3 is damaged"]
+    log = SessionLog.open(path)
+    assert [record.seq for record in log.records] == [0, 1]
+    assert log.append(UserMessage(text="new")).seq == 3
+    log.close()
+    assert path.read_bytes().startswith(broken)
+    assert os.listdir(path.parent) == ["main.jsonl"]
+    assert scan_bytes(path.read_bytes()).problems() == ["line 3 is damaged", "record 2 is missing"]
 
 
 def test_gaps_and_repetitions_of_seq_are_told(path: Path) -> None:

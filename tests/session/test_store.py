@@ -17,6 +17,7 @@ from kimi_code.events import (
     CompactionFinished,
     Fact,
     SessionStarted,
+    TurnEnded,
     TurnStarted,
     UserMessage,
 )
@@ -189,8 +190,10 @@ def test_m10_a_running_session_can_be_forked_and_its_open_calls_are_closed(store
     with running.log.path.open("ab") as file:
         file.write(b'{"type":"half')
     fork = store.fork(running.id)
-    assert [type(r.event) for r in fork.log.records][-1] is CallFinished
+    assert [type(r.event) for r in fork.log.records][-2:] == [CallFinished, TurnEnded]
     assert not fork.state.pending
+    assert not fork.state.open_turn
+    assert running.state.open_turn
     assert "c" in running.state.pending
     fork.close()
     running.close()
@@ -278,3 +281,28 @@ def test_many_processes_may_create_and_list_at_once(store: Store) -> None:
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert len(store.sessions()) == 60
     assert {path.name for path in store.root.iterdir() if path.is_file()} == {"index.json"}
+
+
+_OPEN = """\
+import resource, sys
+from pathlib import Path
+from kimi_code.session.store import Store
+store = Store(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+session = store.open(sys.argv[2])
+print(len(session.log.records), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_m15_a_long_session_is_read_without_holding_its_file(store: Store) -> None:
+    content = "def total(self) -> int:\n" * 500
+    results = [CallFinished(id=f"c{n}", name="Read", status="ok", content=content) for n in range(3000)]
+    name = _closed(store, list(results))
+    size = (store.root / name / "main.jsonl").stat().st_size
+    ran = subprocess.run(
+        [sys.executable, "-c", _OPEN, store.root, name], capture_output=True, text=True, check=True
+    )
+    count, grown_kb = map(int, ran.stdout.split())
+    assert count == 3001
+    # The texts themselves, and blocks of some megabytes; with the file beside them it would be twice as much.
+    assert grown_kb * 1024 < 1.6 * size
