@@ -1,6 +1,7 @@
 """`kimi-code sessions`: list, show, verify, export or remove what was recorded."""
 
 import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -105,6 +106,8 @@ def export(
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
         with os.fdopen(os.open(output, flags, 0o600), "wb") as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                os.fchmod(file.fileno(), 0o600)  # a file that is replaced may be open to others
             file.write(data)
     except FileExistsError as error:
         raise UsageError(f"{output} is there already.", hint="Choose another name, or --force.") from error

@@ -1,8 +1,8 @@
 """One agent's append-only log on disk: JSON lines, one writer. Knows records and a file, not what they mean.
 
-Whatever stands after the last complete, readable line is a torn tail: it is moved to a file of its own when
-the log is opened, so that a new record never joins half of an old one. A damaged line in the middle stays
-where it is and is left out of `records`.
+Whatever stands after the last line that was written whole is a torn tail: it is moved to a file of its own
+when the log is opened, so that a new record never joins half of an old one. A line that was damaged later
+stays where it is and is left out of `records`.
 """
 
 import asyncio
@@ -223,7 +223,7 @@ class SessionLog:
             self._quarantine(found.length, found.size)
             os.ftruncate(self._fd, found.length)
         self._records = found.records
-        self._next_seq = max((record.seq for record in found.records), default=-1) + 1
+        self._next_seq = found.next_seq
         self._size = found.length
         self._on_disk = (len(found.records), found.length)
 

@@ -7,20 +7,23 @@ import msgspec
 from kimi_code.session.codec import BadRecord, Record, UnknownFact, decode
 
 _BLOCK = 1 << 22  # bytes read at a time: the file is never in memory as a whole
+_HEAD = b'{"type":"'  # how each of our lines begins
 _LONGEST = 1 << 28  # bytes; a longer stretch without a line feed is no line of ours
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
     """What a log file holds.
 
-    length: bytes up to the end of the last readable line. What follows is a torn tail.
+    length: bytes up to the end of the last whole line. What follows is a torn tail.
     damaged: the numbers of unreadable lines before that; they are not among the records.
+    next_seq: that of the next record; damaged lines at the end count as one each.
     """
 
     records: list[Record]
     length: int
     size: int
     damaged: list[int]
+    next_seq: int
 
     @property
     def torn_bytes(self) -> int:
@@ -57,7 +60,7 @@ def scan_file(descriptor: int) -> Scan:
 
 
 class _Reader:
-    """Takes blocks; an unreadable line is suspect until a good one follows, then damaged."""
+    """Takes blocks; an unreadable line is suspect until a whole one follows, then damaged."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -68,6 +71,7 @@ class _Reader:
         self._suspects: list[int] = []
         self._begun: list[bytes] = []
         self._held = 0
+        self._next_seq = 0
 
     def feed(self, block: bytes) -> None:
         *ends, rest = block.split(b"\n")
@@ -93,14 +97,25 @@ class _Reader:
             record = decode(line)
         except BadRecord:
             self._suspects.append(self._lines)
-            return
-        self._records.append(record)
+            if not (line.startswith(_HEAD) and line.endswith(b"}")):
+                return
+            # It was written to its end, so it was acknowledged: harmed since then, not torn.
+            self._next_seq += 1
+        else:
+            self._records.append(record)
+            self._next_seq = max(self._next_seq, record.seq + 1)
         self._length = end
         self._damaged += self._suspects
         self._suspects = []
 
     def scan(self) -> Scan:
-        return Scan(records=self._records, length=self._length, size=self.size, damaged=self._damaged)
+        return Scan(
+            records=self._records,
+            length=self._length,
+            size=self.size,
+            damaged=self._damaged,
+            next_seq=self._next_seq,
+        )
 
 
 def _span(first: int, last: int) -> str:

@@ -68,10 +68,7 @@ class Session:
         session = cls(SessionLog.open(path))
         try:
             session._make_spill_dir()
-            session.close_calls()
-            if session.state.open_turn:
-                detail = "the program ended before the turn did"
-                session.append(TurnEnded(turn=session.state.turn, reason="interrupted", detail=detail))
+            session.heal("the program ended before the turn did")
         except BaseException:
             session.close()
             raise
@@ -88,6 +85,12 @@ class Session:
     def sync(self) -> None:
         """Everything appended is on the disk when this returns. Raises StorageFailure."""
         self.log.sync()
+
+    def heal(self, detail: str) -> None:
+        """Close the calls and the turn that are open; `detail` says why the turn has no end of its own."""
+        self.close_calls()
+        if self.state.open_turn:
+            self.append(TurnEnded(turn=self.state.turn, reason="interrupted", detail=detail))
 
     def close_calls(self) -> None:
         """Give each call without an outcome one: interrupted, or unknown where its effect may have begun.

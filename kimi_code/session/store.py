@@ -30,8 +30,8 @@ _INDEX_FORMAT = 1
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a list. `started` and `updated` are seconds since 1970.
 
-    status: that of the last turn's result; `new` before the first turn, `running` while a process has the
-    session open, `interrupted` where a turn has no end.
+    status: that of the last turn's result; `new` before the first turn, `running` for a turn that a process
+    is at, `interrupted` where a turn has no end.
     """
 
     id: str
@@ -98,15 +98,15 @@ class Store:
     def fork(self, name: str) -> Session:
         """A new session that begins with the facts of another, which stays as it is, even while it runs.
 
-        Their content and times are kept; a SessionStarted says where they are from. Raises UsageError,
-        StorageFailure.
+        Their content and times are kept, what is open is closed; a SessionStarted says where they are from.
+        Raises UsageError, StorageFailure.
         """
         source = self.folder(name)
         found = self.scan(source.name)
         session = self.create()
         try:
             session.log.copy(_renumbered(found.records))
-            session.close_calls()
+            session.heal("branched off before the turn ended")
             if session.state.started is not None:
                 session.append(msgspec.structs.replace(session.state.started, resumed_from=source.name))
             if (source / "spill").is_dir():

@@ -124,8 +124,10 @@ async def test_export_writes_a_private_file_without_secrets(store: Store, worksp
     again = await kimi("sessions", "export", name, "-o", "out.md", cwd=workspace)
     assert again.exit_code == 2
     assert "there already" in again.stderr
+    exported.chmod(0o644)
     forced = await kimi("sessions", "export", name, "-o", "out.md", "--force", cwd=workspace)
-    assert forced.exit_code == 0
+    assert (forced.exit_code, exported.stat().st_mode & 0o777) == (0, 0o600)
+    assert exported.read_text() == text
     records = json.loads((await kimi("sessions", "export", name, "--format", "json", cwd=workspace)).stdout)
     assert [record["type"] for record in records][:3] == ["session.started", "turn.started", "user.message"]
     assert TOKEN not in json.dumps(records)
