@@ -59,7 +59,14 @@ class ContextOverflow(ModelFailure):
 
 
 class ModelMissing(ModelFailure):
+    """`name` in the catalogue, and how much there is to fetch, for people."""
+
     code = "model_missing"
+
+    def __init__(self, message: str, *, hint: str = "", name: str = "", size: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+        self.size = size
 
 
 class StorageFailure(KimiError):

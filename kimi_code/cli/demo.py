@@ -1,6 +1,5 @@
 """`kimi-code demo`: the main job on a bundled repository, in a temporary copy."""
 
-import asyncio
 import difflib
 import shutil
 import sys
@@ -13,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
-from kimi_code.cli.launch import Task, run_headless
+from kimi_code.cli.launch import Task
+from kimi_code.cli.offer import run_with_model
 from kimi_code.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -39,7 +39,7 @@ def demo(
         console.print(f"A copy of a small repository with a bug: {copy}", markup=False)
         console.print(f'$ kimi-code run "{_TASK}" --verify "{_CHECK}"', style="bold", markup=False)
         task = Task(prompt=_TASK, cwd=copy, model=model, verify=(_CHECK,))
-        exit_code = asyncio.run(run_headless(task))
+        exit_code = run_with_model(task)
         diff = _diff(source, copy)
         if diff:
             console.print(Syntax(diff, "diff", theme="ansi_dark", background_color="default"))

@@ -1,6 +1,5 @@
 """`kimi-code run`: one task, headless."""
 
-import asyncio
 import re
 import sys
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from kimi_code.cli.launch import Task, run_headless
+from kimi_code.cli.launch import Task
+from kimi_code.cli.offer import run_with_model
 from kimi_code.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -116,7 +116,7 @@ def run(
         resume="" if continue_ else resume,
         fork=fork,
     )
-    raise typer.Exit(asyncio.run(run_headless(task)))
+    raise typer.Exit(run_with_model(task))
 
 
 def _task_text(prompt: str | None) -> str:

@@ -67,10 +67,14 @@ def _billions(path: Path) -> float:
 def _missing(name: str) -> UsageError | ModelMissing:
     if name.endswith(".gguf"):
         return UsageError(f"There is no model file {name}.", hint="See: kimi-code models list")
-    if find(name) is None:
+    entry = find(name)
+    if entry is None:
         return UsageError(
             f"There is no model {name!r}, and no provider of that name.", hint="See: kimi-code models list"
         )
     return ModelMissing(
-        f"The model {name} is not on this machine yet.", hint=f"Run: kimi-code models pull {name}"
+        f"The model {name} is not on this machine yet.",
+        hint=f"Run: kimi-code models pull {name}",
+        name=name,
+        size=f"{entry.size / 1e9:.1f} GB",
     )
