@@ -23,6 +23,7 @@ demo: install
 	@$(BIN)/kimi-code demo
 
 test: install
+	@bash .ci/prepare "$(PYTHON)" test
 	@$(BIN)/kimi-code models pull
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

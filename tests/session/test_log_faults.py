@@ -101,19 +101,13 @@ def test_m06_a_full_file_system_then_room_again(tmp_path: Path) -> None:
     _expect(ran, kept.read_bytes())
 
 
-def _can_trace() -> bool:
-    if shutil.which("strace") is None:
-        return False
-    return (
-        subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode
-        == 0
-    )
+@pytest.fixture
+def traced() -> None:
+    """Missing strace is a failure, not a reason to skip."""
+    assert shutil.which("strace") is not None, "strace is not installed"
 
 
-_traced = pytest.mark.skipif(not _can_trace(), reason="needs strace")
-
-
-@_traced
+@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT"])
 def test_m06_the_nth_write_fails(tmp_path: Path, error: str) -> None:
     trace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64")
@@ -149,7 +143,7 @@ except StorageFailure:
 """
 
 
-@_traced
+@pytest.mark.usefixtures("traced")
 def test_a_sync_that_failed_is_made_good_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "main.jsonl"
     trace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync")

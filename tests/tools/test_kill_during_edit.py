@@ -60,7 +60,7 @@ def traced(workspace: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Do one edit of a.txt under strace with these options; what strace printed."""
     strace = shutil.which("strace")
     if strace is None:
-        pytest.skip("strace is not installed")
+        pytest.fail("strace is not installed")
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(workspace), str(tmp_path / "spill")],
         stdin=subprocess.PIPE,
@@ -81,7 +81,7 @@ def traced(workspace: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         first = tracer.stderr.readline()
         if "attached" not in first:
             subprocess.run(["kill", "-CONT", str(child)], check=True)
-            pytest.skip(f"strace cannot be used here: {first}")
+            pytest.fail(f"strace cannot be used here: {first}")
         subprocess.run(["kill", "-CONT", str(child)], check=True)
         _, said = tracer.communicate(timeout=30)
         assert server.stdout.readline() == "gone\n"
