@@ -135,11 +135,15 @@ class CallRequested(Fact, frozen=True, kw_only=True, tag="call.requested"):
 
 
 class CallStarted(Fact, frozen=True, kw_only=True, tag="call.started"):
-    """Written, and on disk, before the effect: an effect with no outcome is reported as unknown."""
+    """Written, and on disk, before the effect: an effect with no outcome is reported as unknown.
+
+    `effect` False: the call only reads, so that nothing is unknown about it when it is cut short.
+    """
 
     id: str
     name: str
     target: str
+    effect: bool = True
 
 
 class CallFinished(Fact, frozen=True, kw_only=True, tag="call.finished"):

@@ -83,7 +83,7 @@ class Calls:
         if effect:
             self.tally.effects += 1
             await self._before_effect()
-        self._session.append(CallStarted(id=call.id, name=call.name, target=intent.target))
+        self._session.append(CallStarted(id=call.id, name=call.name, target=intent.target, effect=effect))
         if effect:
             self._session.sync()
         began = time.monotonic()

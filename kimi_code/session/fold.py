@@ -154,7 +154,7 @@ def _requested(state: State, event: CallRequested) -> None:
 def _begun(state: State, event: CallStarted) -> None:
     known = state.pending.get(event.id)
     call = known.call if known is not None else Call(id=event.id, name=event.name, arguments={})
-    state.pending[event.id] = Pending(call=call, stage="started")
+    state.pending[event.id] = Pending(call=call, stage="started" if event.effect else "requested")
 
 
 def _finished(state: State, event: CallFinished) -> None:

@@ -12,7 +12,7 @@ from kimi_code.session.log import SessionLog
 from kimi_code.session.redact import redacted
 
 LOG = "main.jsonl"
-_NOT_STARTED = "Interrupted before it began: nothing was done."
+_NOT_STARTED = "Interrupted before it was done: nothing was changed."
 _UNKNOWN = (
     "Interrupted while it ran: the outcome is unknown. Look at what it did before you repeat it; "
     "it may have happened in part or in full."

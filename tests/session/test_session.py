@@ -94,7 +94,7 @@ def test_a_call_that_only_waited_was_not_done(store: Store) -> None:
     assert isinstance(finished, CallFinished)
     assert (finished.status, finished.content) == (
         "interrupted",
-        "Interrupted before it began: nothing was done.",
+        "Interrupted before it was done: nothing was changed.",
     )
     session.close()
 
@@ -204,3 +204,13 @@ def test_a_session_may_be_moved_to_another_folder(store: Store, turn: list[Fact]
     moved = store.open("20260101-000000-moved")
     assert _events(moved) == turn
     moved.close()
+
+
+def test_a_read_that_was_cut_short_leaves_nothing_unknown(tmp_path: Path) -> None:
+    session = Session.create(tmp_path / "s")
+    session.append(CallRequested(id="c1", name="Read", arguments={"path": "a"}))
+    session.append(CallStarted(id="c1", name="Read", target="a", effect=False))
+    session.close_calls()
+    last = session.log.records[-1].event
+    assert isinstance(last, CallFinished)
+    assert last.status == "interrupted"
