@@ -18,6 +18,10 @@ async def test_the_demo_repairs_its_repository_and_proves_it(workspace: Path) ->
     """You should see the diff of one function and the verification that passed."""
     model = os.environ.get("KIMI_TEST_MODEL") or store.resolve(catalogue.DEFAULT, _HOME / "models")
     assert model is not None, "the default model is not here: kimi-code models pull"
+    # The worker would stay for a quarter of an hour, for a person who goes on.
+    home = Path(os.environ["KIMI_LOCAL_HOME"])
+    home.mkdir(mode=0o700, exist_ok=True)
+    (home / "config.toml").write_text("[runtime]\nidle = 2\n")
     ran = await ended(await start("demo", "-m", str(model), cwd=workspace), seconds=900)
     assert ran.exit_code == 0, ran.stderr
     assert "Repaired ledger/" in ran.stdout
