@@ -11,6 +11,7 @@ from kimi_code.agent.ports import Sampling
 from kimi_code.agent.repair import rounds
 from kimi_code.commands import Say, Stop
 from kimi_code.config import paths
+from kimi_code.config.schema import Permission
 from kimi_code.events import CandidateTried, Fact, Result
 from kimi_code.session.store import Store
 from kimi_code.wiring.engine import Place, build_engine, find_sandbox, repair_wordings
@@ -23,7 +24,7 @@ WRONG = "```python\ndef clamp(value, low, high):\n    return value\n```"
 RIGHT = f"```python\n{FIXED_SOURCE}```"
 
 
-def _engine(root: Path, answers: list[str], **changes: Any) -> Engine:
+def _engine(root: Path, answers: list[str], deny: tuple[str, ...] = (), **changes: Any) -> Engine:
     session = Store(paths.sessions_dir()).create()
     place = Place(root=root)
     box, why = find_sandbox(place, session.spill_dir)
@@ -42,7 +43,7 @@ def _engine(root: Path, answers: list[str], **changes: Any) -> Engine:
         box=box,
         model=ScriptedModel([ScriptedReply(text=text) for text in answers], local=True, billions=1.5),
         model_name="scripted",
-        gate=PermissionGate("auto", boxed=True),
+        gate=PermissionGate("auto", boxed=True, permission=Permission(deny=deny), roots=(root,)),
         approval="auto",
         options=Options(**{**fields, **changes}),
     )
@@ -77,6 +78,12 @@ async def test_answers_that_fail_never_touch_the_workspace(workspace: Path) -> N
     result, _ = await _repair(_engine(workspace, [WRONG] * 8))
     assert (result.status, result.exit_code, result.files_changed) == ("failed", 1, [])
     assert {path: path.read_bytes() for path in workspace.rglob("*.py")} == before
+
+
+async def test_an_answer_that_cannot_be_written_is_not_done(workspace: Path) -> None:
+    buggy_package(workspace)
+    result, _ = await _repair(_engine(workspace, [RIGHT], deny=("Write(**)",)))
+    assert (result.status, result.exit_code, result.files_changed) == ("denied", 5, [])
 
 
 async def test_the_same_change_is_tried_once(workspace: Path) -> None:
