@@ -29,6 +29,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     context: int
     width: int = 32
     chunk: int = 256
+    drafts: bool = True
 
 
 class Answers:

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Tokens
 import numpy as np
 from numpy.typing import NDArray
 
-from kimi_runtime.template import common_prefix
+from kimi_runtime.tokens import common_prefix
 
 
 class Sequence:

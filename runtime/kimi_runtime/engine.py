@@ -16,7 +16,7 @@ from kimi_runtime.faults import ContextFull, EngineFault, RuntimeFault
 from kimi_runtime.job import Event, Failed, Job, Order, Progress
 from kimi_runtime.llama import Context, Logits
 from kimi_runtime.pool import Pool
-from kimi_runtime.template import common_prefix
+from kimi_runtime.tokens import common_prefix
 from kimi_runtime.vocabulary import Vocabulary
 
 _IDLE_S = 3.0

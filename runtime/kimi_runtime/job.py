@@ -17,7 +17,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """`count` answers to one prompt of tokens. `base`: how many tokens at its beginning are worth keeping
     on disk.
 
-    `limit`: tokens of each answer at most. `constraint` makes a fresh one for each answer.
+    `limit`: tokens of each answer at most. `constraint` makes a fresh one for each answer. `priority`: the
+    lower goes first; a person who waits has 0, an agent in the background more.
     """
 
     prompt: list[int]
@@ -28,6 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     stops: tuple[str, ...] = ()
     constraint: Callable[[], Constraint] | None = None
+    priority: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from kimi_runtime.template import common_prefix
+from kimi_runtime.tokens import common_prefix
 
 _MAGIC = b"kimi-kv 1\n"
 _MAX_HEADER = 8 << 20

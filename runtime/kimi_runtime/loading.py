@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache: Path | None = None
     width: int = 32
     threads: int | None = None
+    drafts: bool = True
 
 
 def load(path: Path, settings: Settings, *, progress: Callable[[float], None] | None = None) -> Backend:
@@ -58,7 +59,12 @@ def load(path: Path, settings: Settings, *, progress: Callable[[float], None] | 
     dialect = detect(model.template(), vocabulary.structural.values())
     grammars = CallGrammars(vocabulary, dialect)
     pool = Pool(context, _disk(path, settings.cache), can_rewind=model.can_rewind)
-    engine = Engine(context, vocabulary, pool, EngineOptions(context=context_size, width=settings.width))
+    engine = Engine(
+        context,
+        vocabulary,
+        pool,
+        EngineOptions(context=context_size, width=settings.width, drafts=settings.drafts),
+    )
     engine.start()
     threading.Thread(target=grammars.prepare, name="grammar", daemon=True).start()
     facts = ModelFacts(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kimi_runtime.faults import BadTemplate
+from kimi_runtime.tokens import common_prefix
 from kimi_runtime.vocabulary import Vocabulary
 
 _PATIENCE_S = 5.0
@@ -239,18 +240,3 @@ def tokenise(vocabulary: Vocabulary, pieces: list[tuple[str, bool]]) -> list[int
     if vocabulary.adds_bos and tokens[:1] != [vocabulary.bos]:
         tokens.insert(0, vocabulary.bos)
     return tokens
-
-
-def common_prefix(first: list[int], second: list[int]) -> int:
-    """How many leading tokens two lists share."""
-    limit = min(len(first), len(second))
-    if first[:limit] == second[:limit]:
-        return limit
-    low, high = 0, limit
-    while high - low > 1:
-        middle = (low + high) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from kimi_runtime.faults import BadTemplate
-from kimi_runtime.template import Prompter, Renderer, common_prefix
+from kimi_runtime.template import Prompter, Renderer
+from kimi_runtime.tokens import common_prefix
 from kimi_runtime.vocabulary import Vocabulary
 from kimi_testing.tiny_model import CHATML
 
