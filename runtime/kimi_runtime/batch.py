@@ -10,14 +10,16 @@ from kimi_runtime.job import Job
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """`tokens` go on at the end of `sequence`. `candidate` None: part of the job's prompt. `row`: index
-    into the logits of the step, None when nothing is to be chosen after it."""
+    """`tokens` go on at the end of `sequence`; the last `draft` of them are guesses. `candidate` None: part
+    of the job's prompt. `row`: index into the logits of the step of what follows the last token that is no
+    guess (those of the guesses come next), None when nothing is to be chosen after it."""
 
     job: Job
     sequence: Sequence
     tokens: Tokens[int]
     candidate: Candidate | None = None
     row: int | None = None
+    draft: int = 0
 
 
 class Plan:
@@ -43,6 +45,7 @@ class Plan:
         *,
         candidate: Candidate | None = None,
         wanted: bool,
+        draft: int = 0,
     ) -> None:
         start = len(sequence)
         self.tokens += tokens
@@ -50,5 +53,7 @@ class Plan:
         self.sequences += [sequence.number] * len(tokens)
         row = len(self.wanted) if wanted else None
         if wanted:
-            self.wanted.append(len(self.tokens) - 1)
-        self.pieces.append(Piece(job=job, sequence=sequence, tokens=tokens, candidate=candidate, row=row))
+            self.wanted += range(len(self.tokens) - 1 - draft, len(self.tokens))
+        self.pieces.append(
+            Piece(job=job, sequence=sequence, tokens=tokens, candidate=candidate, row=row, draft=draft)
+        )

@@ -1,4 +1,4 @@
-"""One answer being written: its tokens, its text, and when it must stop. Knows no batch and no cache."""
+"""One answer being written: its tokens, its text, and when it must stop. Knows no batch."""
 
 import codecs
 from collections.abc import Callable
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kimi_runtime.cells import Sequence
+from kimi_runtime.drafts import Drafter
+from kimi_runtime.pool import Parked
 
 EndReason = Literal["stop", "length", "loop"]
 
@@ -79,7 +81,9 @@ def loops(tokens: list[int]) -> bool:
 
 
 class Candidate:
-    """`index` numbers the candidates of a request; `pending` are tokens chosen but not decoded yet."""
+    """`index` numbers the candidates of a request; `pending` are tokens to be decoded next: chosen ones, and
+    before them any whose state was lost. `rank` (priority, ticket): the lowest goes first. While it waits
+    for its turn, `parked` holds its state."""
 
     def __init__(
         self,
@@ -90,12 +94,18 @@ class Candidate:
         stops: tuple[str, ...],
         generator: np.random.Generator,
         constraint: Constraint | None,
+        rank: tuple[int, int] = (0, 0),
+        drafter: Drafter | None = None,
     ) -> None:
         self.index = index
         self.sequence = sequence
         self.limit = limit
         self.generator = generator
         self.constraint = constraint
+        self.rank = rank
+        self.drafter = drafter
+        self.parked: Parked | None = None
+        self.resumed_at = 0
         self.pending: list[int] = []
         self.tokens: list[int] = []
         self.end: EndReason | None = None
@@ -106,11 +116,14 @@ class Candidate:
     def add(self, token: int, piece: Callable[[int], bytes], ends: Callable[[int], bool]) -> str:
         """Go on with `token` and what it forces. Returns the new text; `end` is set when the answer is
         over."""
+        before = len(self.tokens)
         text = self._add_one(token, piece, ends)
         while self.end is None and self.constraint is not None and (forced := self.constraint.forced()):
             for following in forced:
                 if self.end is None:
                     text += self._add_one(following, piece, ends)
+        if self.drafter is not None:
+            self.drafter.follow(self.tokens[before:])
         if self.end is None and len(self.tokens) - self._checked >= 32:
             self._checked = len(self.tokens)
             if loops(self.tokens):

@@ -1,17 +1,15 @@
 """Which tokens each sequence of the KV cache holds and which cells they share. Knows no model and no
 request."""
 
-import itertools
 from collections.abc import Sequence as Tokens
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kimi_runtime.tokens import common_prefix
-
 
 class Sequence:
-    """One sequence id of the cache: its tokens in order, and the (virtual) cell of each."""
+    """One sequence id of the cache: its tokens in order, and the (virtual) cell of each. `used_at` is for
+    whoever decides what goes first when room is short."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -32,9 +30,6 @@ class CellTable:
         self._references = np.zeros(capacity, dtype=np.int32)
         self._free_cells = list(range(capacity - 1, -1, -1))
         self._free_numbers = list(range(sequences - 1, -1, -1))
-        self._clock = itertools.count(1)
-        self.cached: list[Sequence] = []
-        """Finished sequences, kept for what their beginning is worth to later requests."""
 
     @property
     def free(self) -> int:
@@ -76,28 +71,9 @@ class CellTable:
         """Note that the sequence is gone; its id may be used again."""
         self.cut(sequence, 0)
         self._free_numbers.append(sequence.number)
-        if sequence in self.cached:
-            self.cached.remove(sequence)
 
-    def keep(self, sequence: Sequence) -> None:
-        self.touch(sequence)
-        self.cached.append(sequence)
-
-    def touch(self, sequence: Sequence) -> None:
-        sequence.used_at = next(self._clock)
-
-    def oldest(self) -> Sequence | None:
-        """The cached sequence that was of no use for longest."""
-        return min(self.cached, key=lambda sequence: sequence.used_at, default=None)
-
-    def longest_prefix(self, tokens: list[int], candidates: list[Sequence]) -> tuple[Sequence | None, int]:
-        """The sequence that shares most with the beginning of `tokens`, and how many tokens that is."""
-        best: tuple[Sequence | None, int] = (None, 0)
-        for sequence in candidates:
-            # Most share nothing or everything: look at one token before comparing lists.
-            at = best[1]
-            if at < min(len(sequence), len(tokens)) and sequence.tokens[at] == tokens[at]:
-                shared = common_prefix(sequence.tokens, tokens)
-                if shared > at:
-                    best = (sequence, shared)
-        return best
+    def shared_length(self, sequence: Sequence) -> int:
+        """How many tokens at the beginning have cells that other sequences hold too; the rest is private."""
+        references = self._references[sequence.cells[: len(sequence.tokens)]]
+        shared = np.flatnonzero(references > 1)
+        return int(shared[-1]) + 1 if len(shared) else 0

@@ -3,6 +3,7 @@
 RuntimeFault (a RuntimeFailure)
 ├── BadRequest       400   the request cannot be answered as it is
 │   └── ContextFull  400   more tokens than the context holds; `limit` says how many it holds
+├── Busy             429   too many requests are waiting
 ├── BadTemplate      500   the model's chat template fails, never ends or writes too much
 ├── LoadFault        500   the model file cannot be loaded
 │   └── OutOfMemory  507   not enough memory for the weights or the KV cache
@@ -37,6 +38,11 @@ class ContextFull(BadRequest):
         )
         self.needed = needed
         self.limit = limit
+
+
+class Busy(RuntimeFault):
+    status = 429
+    code = "busy"
 
 
 class BadTemplate(RuntimeFault):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kimi_runtime.candidate import Candidate, Constraint, EndReason
 from kimi_runtime.cells import Sequence
+from kimi_runtime.drafts import Places
 from kimi_runtime.faults import RuntimeFault
 from kimi_runtime.sampling import SamplingOptions
 
@@ -74,7 +75,11 @@ Event = Progress | Text | Ended | Finished | Failed
 
 class Job:
     """An order on its way. `sink` is called from the engine's thread with events, in order; the last is
-    Finished or Failed unless the job was cancelled."""
+    Finished or Failed unless the job was cancelled.
+
+    `waiting` are the numbers of answers not begun, `running` those being written, `parked` those that wait
+    for their turn to go on; `ticket` orders jobs of one priority.
+    """
 
     def __init__(self, order: Order, sink: Callable[[list[Event]], None]) -> None:
         self.order = order
@@ -84,10 +89,22 @@ class Job:
         self.started_at = 0.0
         self.prefilled_at = 0.0
         self.first_row: NDArray[np.float32] | None = None
+        self.ticket = 0
+        self.places: Places | None = None
         self.waiting = list(range(order.count))
         self.running: list[Candidate] = []
+        self.parked: list[Candidate] = []
         self.completion = 0
         self._cancelled = threading.Event()
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Who goes first: the lower."""
+        return self.order.priority, self.ticket
+
+    @property
+    def is_over(self) -> bool:
+        return not (self.waiting or self.running or self.parked)
 
     @property
     def cancelled(self) -> bool:

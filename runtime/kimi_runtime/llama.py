@@ -196,28 +196,36 @@ class Context:
             lib.llama_get_logits(self.pointer), shape=(len(wanted), self.vocabulary_size)
         )
 
-    def copy_sequence(self, source: int, target: int, end: int) -> None:
-        """Let `target` share the cells of `source` at positions [0, end)."""
-        lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
+    def copy_sequence(self, source: int, target: int, end: int, start: int = 0) -> None:
+        """Let `target` share the cells of `source` at positions [start, end)."""
+        lib.llama_memory_seq_cp(self._memory, source, target, start, end)
 
     def remove(self, sequence: int, start: int = 0) -> bool:
         """Forget the positions from `start` on; False where this kind of model cannot."""
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, -1))
 
-    def save_sequence(self, sequence: int) -> bytes:
-        size = lib.llama_state_seq_get_size(self.pointer, lib.llama_seq_id(sequence))
+    def save_range(self, sequence: int, start: int, end: int, scratch: int) -> bytes:
+        """The state of the positions [start, end), bit for bit. `scratch` is the id of an empty sequence.
+
+        A range that does not begin at 0 needs a model whose memory can be cut (not recurrent, not hybrid).
+        """
+        self.copy_sequence(sequence, scratch, end, start)
+        size = lib.llama_state_seq_get_size(self.pointer, lib.llama_seq_id(scratch))
         buffer = (ctypes.c_uint8 * size)()
-        written = lib.llama_state_seq_get_data(self.pointer, buffer, size, lib.llama_seq_id(sequence))
+        written = lib.llama_state_seq_get_data(self.pointer, buffer, size, lib.llama_seq_id(scratch))
+        self.remove(scratch)
         return memoryview(buffer)[:written].tobytes()
 
-    def restore_sequence(self, sequence: int, state: bytes) -> bool:
-        """Fill an empty sequence from saved state; False (and still empty) when it does not fit."""
+    def restore_range(self, sequence: int, state: bytes, start: int, end: int, scratch: int) -> bool:
+        """Append saved positions [start, end) to a sequence that holds [0, start); False, and nothing
+        changed, when the state does not fit. It needs free cells for all that the state holds."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        target = lib.llama_seq_id(sequence)
-        if lib.llama_state_seq_set_data(self.pointer, buffer, len(state), target) == len(state):
-            return True
-        self.remove(sequence)
-        return False
+        target = lib.llama_seq_id(scratch)
+        read = lib.llama_state_seq_set_data(self.pointer, buffer, len(state), target)
+        if read == len(state):
+            self.copy_sequence(scratch, sequence, end, start)
+        self.remove(scratch)
+        return read == len(state)
 
 
 class _Batch:

@@ -10,6 +10,7 @@ import msgspec
 
 from kimi_runtime.answers import EngineOptions
 from kimi_runtime.chat import Chat
+from kimi_runtime.curve import StepCurve
 from kimi_runtime.dialects import detect
 from kimi_runtime.engine import Engine
 from kimi_runtime.failures import BadModel
@@ -58,12 +59,19 @@ def load(path: Path, settings: Settings, *, progress: Callable[[float], None] | 
     vocabulary = Vocabulary(model)
     dialect = detect(model.template(), vocabulary.structural.values())
     grammars = CallGrammars(vocabulary, dialect)
-    pool = Pool(context, _disk(path, settings.cache), can_rewind=model.can_rewind)
+    pool = Pool(
+        context,
+        _disk(path, settings.cache),
+        can_rewind=model.can_rewind,
+        lot=settings.cache / "parked" if settings.cache is not None else None,
+    )
     engine = Engine(
         context,
         vocabulary,
         pool,
         EngineOptions(context=context_size, width=settings.width, drafts=settings.drafts),
+        curve=StepCurve(model.bytes),
+        curve_file=_curve_file(path, settings.cache, options.threads),
     )
     engine.start()
     threading.Thread(target=grammars.prepare, name="grammar", daemon=True).start()
@@ -102,6 +110,12 @@ def _cells(model: Model, context: int, free: int, width: int) -> int:
     """Cells for one full context, and room for many short answers beside it where memory is plenty."""
     extra = min(_CANDIDATE_ROOM, width * 512, max(0, free // 4) // max(1, model.kv_bytes()))
     return -(-(context + extra) // 256) * 256
+
+
+def _curve_file(path: Path, folder: Path | None, threads: int) -> Path | None:
+    if folder is None:
+        return None
+    return folder / f"curve-{cache_key([model_fingerprint(path), threads])[:32]}.json"
 
 
 def _disk(path: Path, folder: Path | None) -> KvCache | None:

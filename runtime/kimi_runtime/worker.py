@@ -90,6 +90,7 @@ def _listen(path: Path | None, port: int | None) -> tuple[socket.socket, str | N
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port or 0))
+    listener.listen()  # before it is announced
     token = os.environ.get("KIMI_SERVE_TOKEN", "").strip()
     if not token:
         token = secrets.token_urlsafe(24)
