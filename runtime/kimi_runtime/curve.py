@@ -52,10 +52,10 @@ class StepCurve:
         at = bisect.bisect_left(SIZES, tokens)
         if at == 0:
             return self._seconds[0]
+        below = max(self._seconds[:at])
         if at == len(SIZES):
-            return self._seconds[-1] * tokens / SIZES[-1]
+            return below * tokens / SIZES[-1]
         low, high = SIZES[at - 1], SIZES[at]
-        below = self._seconds[at - 1]
         above = max(below, self._seconds[at])
         return below + (above - below) * (tokens - low) / (high - low)
 

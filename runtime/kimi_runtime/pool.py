@@ -37,12 +37,13 @@ class Parked:
 
 
 class PoolCounts(msgspec.Struct, kw_only=True):
-    """Since the start. Tokens, but for `parked`, `offloaded` and `recomputed` (answers)."""
+    """Since the start. Tokens, but for `parked`, `offloaded`, `restored` and `recomputed` (answers)."""
 
     found_live: int = 0
     found_on_disk: int = 0
     parked: int = 0
     offloaded: int = 0
+    restored: int = 0
     recomputed: int = 0
 
 
@@ -50,16 +51,23 @@ class Pool:
     """All sequences of one context. Called from the engine's thread only.
 
     `can_rewind`: whether the model's memory can be cut. Where it cannot (recurrent and hybrid models) a
-    sequence is of use to a prompt only whole, so beginnings are kept as checkpoints of their own.
+    sequence is of use to a prompt only whole, so beginnings are kept as checkpoints of their own. Parked
+    state beyond `lot_bytes` goes to the folder `lot`.
     """
 
     def __init__(
-        self, context: Context, disk: KvCache | None, *, can_rewind: bool, lot: Path | None = None
+        self,
+        context: Context,
+        disk: KvCache | None,
+        *,
+        can_rewind: bool,
+        lot: Path | None = None,
+        lot_bytes: int = 256 << 20,
     ) -> None:
         self._context = context
         self._disk = disk
         self.can_rewind = can_rewind
-        self._lot = Lot(lot)
+        self._lot = Lot(lot, memory=lot_bytes)
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kv-writer")
         self._scratch = context.options.sequences - 1
         self.table = CellTable(context.cells, context.options.sequences - 1)
@@ -221,6 +229,7 @@ class Pool:
         fits = state is not None and parked.start <= done < end and self.make_room(end - parked.start)
         if fits and state is not None and self._append(sequence, state, end):
             self.table.extend(sequence, parked.history[done:])
+            self.counts.restored += 1
         else:
             self.counts.recomputed += done < end
         return sequence

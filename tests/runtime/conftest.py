@@ -8,6 +8,7 @@ import pytest
 
 from kimi_runtime.llama import LoadOptions, Model
 from kimi_runtime.vocabulary import Vocabulary
+from kimi_testing.engines import Engines
 from kimi_testing.tiny_model import write_tiny_model
 
 
@@ -34,3 +35,10 @@ def tiny(tiny_path: Path) -> Generator[Model]:
 @pytest.fixture(scope="session")
 def vocabulary(tiny: Model) -> Vocabulary:
     return Vocabulary(tiny)
+
+
+@pytest.fixture
+def make(tiny: Model, vocabulary: Vocabulary) -> Generator[Engines]:
+    engines = Engines(tiny, vocabulary)
+    yield engines
+    engines.close()

@@ -1,94 +1,26 @@
 """The engine on a tiny real model: what batching, sharing and caching must never change is what is
 answered."""
 
-import queue
-from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kimi_runtime.answers import EngineOptions
-from kimi_runtime.candidate import EndReason
-from kimi_runtime.engine import Engine
 from kimi_runtime.faults import ContextFull
-from kimi_runtime.job import Ended, Event, Failed, Finished, Job, Order, Progress, Text
-from kimi_runtime.kvcache import KvCache
-from kimi_runtime.llama import Context, ContextOptions, Model
-from kimi_runtime.pool import Pool
+from kimi_runtime.job import Finished, Order, Progress, Text
 from kimi_runtime.sampling import SamplingOptions
 from kimi_runtime.vocabulary import Vocabulary
+from kimi_testing.engines import Engines, Run
 
 GREEDY = SamplingOptions(temperature=0)
-
-
-class Run:
-    """One order's events until the last."""
-
-    def __init__(self, engine: Engine, order: Order) -> None:
-        self.queue: queue.SimpleQueue[list[Event]] = queue.SimpleQueue()
-        self.events: list[Event] = []
-        self.job: Job = engine.submit(order, self.queue.put)
-
-    def wait(self, until: Callable[[Event], bool] | None = None) -> "Run":
-        while True:
-            for event in self.queue.get(timeout=60):
-                self.events.append(event)
-                if isinstance(event, Failed):
-                    raise event.fault
-                if isinstance(event, Finished) or (until is not None and until(event)):
-                    return self
-
-    @property
-    def done(self) -> Finished:
-        return next(event for event in self.events if isinstance(event, Finished))
-
-    def texts(self) -> list[str]:
-        texts: dict[int, str] = {event.index: "" for event in self.events if isinstance(event, Ended)}
-        for event in self.events:
-            if isinstance(event, Text):
-                texts[event.index] += event.text
-        return [texts[index] for index in sorted(texts)]
-
-    def reasons(self) -> list[EndReason]:
-        return [event.reason for event in self.events if isinstance(event, Ended)]
-
-
-Maker = Callable[..., Engine]
-
-
-@pytest.fixture
-def make(tiny: Model, vocabulary: Vocabulary) -> Generator[Maker]:
-    engines: list[tuple[Engine, Context]] = []
-
-    def build(
-        *,
-        cells: int = 2048,
-        width: int = 32,
-        folder: Path | None = None,
-        context: int = 1024,
-        chunk: int = 64,
-    ) -> Engine:
-        inner = Context(tiny, ContextOptions(cells=cells, batch=128, sequences=64, threads=1))
-        disk = KvCache(folder, "k" * 64) if folder is not None else None
-        pool = Pool(inner, disk, can_rewind=True)
-        engine = Engine(inner, vocabulary, pool, EngineOptions(context=context, width=width, chunk=chunk))
-        engine.start()
-        engines.append((engine, inner))
-        return engine
-
-    yield build
-    for engine, inner in engines:
-        engine.stop()
-        inner.close()
 
 
 def prompt(vocabulary: Vocabulary, text: str, repeat: int = 1) -> list[int]:
     return vocabulary.encode(text * repeat)
 
 
-def test_an_answer_ends_at_its_limit(make: Maker, vocabulary: Vocabulary) -> None:
+def test_an_answer_ends_at_its_limit(make: Engines, vocabulary: Vocabulary) -> None:
     run = Run(make(), Order(prompt=prompt(vocabulary, "hello"), limit=12, sampling=GREEDY)).wait()
     assert run.reasons() == ["length"]
     assert run.done.completion == 12
@@ -97,7 +29,7 @@ def test_an_answer_ends_at_its_limit(make: Maker, vocabulary: Vocabulary) -> Non
     assert run.texts()[0]
 
 
-def test_many_orders_at_once_answer_as_they_would_alone(make: Maker, vocabulary: Vocabulary) -> None:
+def test_many_orders_at_once_answer_as_they_would_alone(make: Engines, vocabulary: Vocabulary) -> None:
     prompts = [prompt(vocabulary, f"question {i} " * (1 + 7 * i)) for i in range(6)]
     alone = [Run(make(), Order(prompt=p, limit=24, sampling=GREEDY)).wait().texts() for p in prompts]
     engine = make()
@@ -105,7 +37,7 @@ def test_many_orders_at_once_answer_as_they_would_alone(make: Maker, vocabulary:
     assert [run.wait().texts() for run in together] == alone
 
 
-def test_candidates_share_the_prompt_and_differ(make: Maker, vocabulary: Vocabulary) -> None:
+def test_candidates_share_the_prompt_and_differ(make: Engines, vocabulary: Vocabulary) -> None:
     engine = make()
     order = Order(
         prompt=prompt(vocabulary, "abc " * 50),
@@ -122,13 +54,13 @@ def test_candidates_share_the_prompt_and_differ(make: Maker, vocabulary: Vocabul
     assert Run(make(), order).wait().texts() == run.texts()
 
 
-def test_more_candidates_than_width_take_turns(make: Maker, vocabulary: Vocabulary) -> None:
+def test_more_candidates_than_width_take_turns(make: Engines, vocabulary: Vocabulary) -> None:
     run = Run(make(width=3), Order(prompt=prompt(vocabulary, "abc"), count=10, limit=6, seed=1)).wait()
     assert len(run.texts()) == 10
     assert run.done.completion == 60
 
 
-def test_a_conversation_that_goes_on_reuses_what_was_computed(make: Maker, vocabulary: Vocabulary) -> None:
+def test_a_conversation_that_goes_on_reuses_what_was_computed(make: Engines, vocabulary: Vocabulary) -> None:
     first = prompt(vocabulary, "the conversation so far. " * 10)
     engine = make()
     answered = Run(engine, Order(prompt=first, limit=10, sampling=GREEDY)).wait()
@@ -140,7 +72,7 @@ def test_a_conversation_that_goes_on_reuses_what_was_computed(make: Maker, vocab
     assert fresh.texts() == again.texts()
 
 
-def test_orders_with_one_beginning_compute_it_once(make: Maker, vocabulary: Vocabulary) -> None:
+def test_orders_with_one_beginning_compute_it_once(make: Engines, vocabulary: Vocabulary) -> None:
     engine = make()
     base = prompt(vocabulary, "instructions for everyone. ", 12)
     runs = [
@@ -152,7 +84,7 @@ def test_orders_with_one_beginning_compute_it_once(make: Maker, vocabulary: Voca
     assert min(cached[1:]) > len(base) - 64  # a difference not worth waiting for
 
 
-def test_the_base_survives_a_restart(make: Maker, vocabulary: Vocabulary, tmp_path: Path) -> None:
+def test_the_base_survives_a_restart(make: Engines, vocabulary: Vocabulary, tmp_path: Path) -> None:
     base = prompt(vocabulary, "system and tools ", 12)
     order = Order(prompt=base + vocabulary.encode("first question"), base=len(base), limit=8, sampling=GREEDY)
     engine = make(folder=tmp_path)
@@ -167,7 +99,7 @@ def test_the_base_survives_a_restart(make: Maker, vocabulary: Vocabulary, tmp_pa
     assert third.texts() == Run(make(), other).wait().texts()
 
 
-def test_a_damaged_state_is_computed_again(make: Maker, vocabulary: Vocabulary, tmp_path: Path) -> None:
+def test_a_damaged_state_is_computed_again(make: Engines, vocabulary: Vocabulary, tmp_path: Path) -> None:
     base = prompt(vocabulary, "system and tools ", 12)
     order = Order(prompt=[*base, 65], base=len(base), limit=8, sampling=GREEDY)
     engine = make(folder=tmp_path)
@@ -180,7 +112,7 @@ def test_a_damaged_state_is_computed_again(make: Maker, vocabulary: Vocabulary, 
     assert run.texts() == expected
 
 
-def test_stop_strings_end_an_answer_before_them(make: Maker, vocabulary: Vocabulary) -> None:
+def test_stop_strings_end_an_answer_before_them(make: Engines, vocabulary: Vocabulary) -> None:
     order = Order(prompt=prompt(vocabulary, "hello"), limit=40, sampling=GREEDY)
     text = Run(make(), order).wait().texts()[0]
     stop = text[5:7]
@@ -209,7 +141,7 @@ class OnlyCycle:
         row[self.cycle[self.at % len(self.cycle)]] = allowed
 
 
-def test_an_endless_cycle_is_ended(make: Maker, vocabulary: Vocabulary) -> None:
+def test_an_endless_cycle_is_ended(make: Engines, vocabulary: Vocabulary) -> None:
     cycle = vocabulary.encode("abcdefg")
     order = Order(prompt=prompt(vocabulary, "a"), limit=900, constraint=lambda: OnlyCycle(cycle))
     run = Run(make(), order).wait()
@@ -217,20 +149,20 @@ def test_an_endless_cycle_is_ended(make: Maker, vocabulary: Vocabulary) -> None:
     assert 200 <= run.done.completion < 300
 
 
-def test_too_long_a_prompt_is_refused_with_the_limit(make: Maker, vocabulary: Vocabulary) -> None:
+def test_too_long_a_prompt_is_refused_with_the_limit(make: Engines, vocabulary: Vocabulary) -> None:
     with pytest.raises(ContextFull) as caught:
         make().submit(Order(prompt=[65] * 1024), lambda _: None)
     assert caught.value.limit == 1024
     assert caught.value.needed == 1025
 
 
-def test_answers_end_with_the_context(make: Maker, vocabulary: Vocabulary) -> None:
+def test_answers_end_with_the_context(make: Engines, vocabulary: Vocabulary) -> None:
     order = Order(prompt=prompt(vocabulary, "abc"), seed=3, sampling=SamplingOptions(temperature=3.0))
     run = Run(make(context=64), order).wait()
     assert run.done.completion <= 61
 
 
-def test_a_full_cache_evicts_and_then_ends_answers(make: Maker, vocabulary: Vocabulary) -> None:
+def test_a_full_cache_evicts_and_then_ends_answers(make: Engines, vocabulary: Vocabulary) -> None:
     engine = make(cells=512)
     for i in range(6):
         Run(engine, Order(prompt=prompt(vocabulary, f"{i} question ", 16), limit=8, sampling=GREEDY)).wait()
@@ -244,7 +176,7 @@ def test_a_full_cache_evicts_and_then_ends_answers(make: Maker, vocabulary: Voca
     assert after.done.completion == 5
 
 
-def test_a_cancelled_job_frees_the_engine(make: Maker, vocabulary: Vocabulary) -> None:
+def test_a_cancelled_job_frees_the_engine(make: Engines, vocabulary: Vocabulary) -> None:
     engine = make()
     hot = SamplingOptions(temperature=3.0)
     run = Run(engine, Order(prompt=prompt(vocabulary, "abc"), count=8, limit=900, seed=1, sampling=hot))
