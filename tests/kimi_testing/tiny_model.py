@@ -44,7 +44,7 @@ def write_tiny_model(path: Path, *, template: str = CHATML, context: int = 2048,
     writer.add_head_count_kv(_KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(_WIDTH // _HEADS)
-    size = _write_vocabulary(writer)
+    size = write_vocabulary(writer)
     writer.add_vocab_size(size)
     if template:
         writer.add_chat_template(template)
@@ -56,7 +56,8 @@ def write_tiny_model(path: Path, *, template: str = CHATML, context: int = 2048,
     return path
 
 
-def _write_vocabulary(writer: gguf.GGUFWriter) -> int:
+def write_vocabulary(writer: gguf.GGUFWriter) -> int:
+    """Bytes, a few merges and ChatML's tokens; returns how many tokens that is."""
     tokens = [*_byte_letters(), *(merge.replace(" ", "") for merge in _MERGES)]
     kinds = [gguf.TokenType.NORMAL] * len(tokens)
     tokens += [*SPECIAL, *TAGS]
