@@ -7,16 +7,19 @@ from typing import Any
 import msgspec
 
 from kimi_runtime.candidate import Constraint
-from kimi_runtime.dialects import CallPart, Dialect, Part, Reader, ThinkingPart
+from kimi_runtime.dialects import CallPart, Dialect, Part, Reader, ThinkingPart, Tools
 from kimi_runtime.faults import BadRequest
 from kimi_runtime.grammar import CallGrammars, Tool
 from kimi_runtime.job import Ended, Order, Text
 from kimi_runtime.sampling import SamplingOptions
-from kimi_runtime.template import Prompter
+from kimi_runtime.template import Prompter, arguments_as_text
+from kimi_runtime.thinking import budget, switches
 from kimi_runtime.vocabulary import Vocabulary
 from kimi_runtime.wire import ChatRequest, NamedChoice, stops, template_messages, token_limit
 
 _MAX_TOP_K = 200
+_TAIL = 16
+"""Tokens at the end of a prompt in which a thought may be opened."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,18 +39,22 @@ class Chat:
         self._prompter = prompter
         self._dialect = dialect
         self._grammars = grammars
+        self._arguments_as_text = arguments_as_text(prompter.source)
 
     def prepare(self, request: ChatRequest) -> Prepared:
         """Raises BadRequest and BadTemplate."""
         tools = [] if request.tool_choice == "none" else (request.tools or [])
+        messages = template_messages(request.messages, arguments_as_text=self._arguments_as_text)
         values: dict[str, Any] = {
-            **(request.chat_template_kwargs or {}),
-            "messages": template_messages(request.messages),
+            **switches(request),
+            "messages": self._dialect.replay(messages),
             "add_generation_prompt": True,
         }
         if tools:
             values["tools"] = [msgspec.to_builtins(tool) for tool in tools]
         prompt = self._prompter.prompt(values)
+        end = self._vocabulary.decode(prompt[-_TAIL:]).rstrip()
+        thinking = end.endswith(self._dialect.thought.opener)
         order = Order(
             prompt=prompt,
             count=request.n or 1,
@@ -56,28 +63,70 @@ class Chat:
             sampling=_sampling(request),
             seed=request.seed,
             stops=stops(request),
-            constraint=self._constraint(request, tools=bool(tools)),
+            constraint=self._constraint(request, tools=bool(tools), thinking=thinking),
         )
-        names = frozenset(tool.function.name for tool in tools)
-        thinking = self._vocabulary.decode(prompt[-4:]).rstrip().endswith("<think>")
-        return Prepared(order=order, reader=lambda: self._dialect.reader(names, thinking=thinking))
+        schemas = {tool.function.name: tool.function.parameters for tool in tools}
+        before = sum(len(message.get("tool_calls") or []) for message in messages)
+        return Prepared(order=order, reader=lambda: self._reader(schemas, thinking, before))
 
-    def _constraint(self, request: ChatRequest, *, tools: bool) -> Callable[[], Constraint] | None:
+    def _reader(self, tools: Tools, thinking: bool, before: int) -> Reader:
+        return _Numbered(self._dialect.reader(tools, thinking=thinking), self._dialect, before)
+
+    def _constraint(
+        self, request: ChatRequest, *, tools: bool, thinking: bool
+    ) -> Callable[[], Constraint] | None:
         choice = request.tool_choice
         forced = choice == "required" or isinstance(choice, NamedChoice)
-        if not tools:
-            if forced:
-                raise BadRequest("`tool_choice` asks for a call, but the request names no tools.")
+        if forced and not tools:
+            raise BadRequest("`tool_choice` asks for a call, but the request names no tools.")
+        room = budget(request)
+        if not tools and room is None:
             return None
-        offered = [Tool(name=t.function.name, parameters=t.function.parameters) for t in request.tools or []]
-        if isinstance(choice, NamedChoice):
-            offered = [tool for tool in offered if tool.name == choice.function.name]
-            if not offered:
-                raise BadRequest(
-                    f"`tool_choice` names {choice.function.name!r}, which is not among the tools."
-                )
-        self._grammars.constraint(offered, from_start=forced)  # compiled here, not in the engine's thread
-        return lambda: self._grammars.constraint(offered, from_start=forced)
+        offered = _offered(request) if tools else []
+        many = request.parallel_tool_calls is not False and not isinstance(choice, NamedChoice)
+
+        def constraint() -> Constraint:
+            return self._grammars.constraint(
+                offered, from_start=forced, many=many, thinking=thinking, budget=room
+            )
+
+        constraint()  # compiled here, not in the engine's thread
+        return constraint
+
+
+class _Numbered:
+    """A reader whose calls get the ids that the family wants, counted over the conversation."""
+
+    def __init__(self, reader: Reader, dialect: Dialect, before: int) -> None:
+        self._reader = reader
+        self._dialect = dialect
+        self._count = before
+
+    def feed(self, text: str) -> list[Part]:
+        return self._named(self._reader.feed(text))
+
+    def close(self) -> list[Part]:
+        return self._named(self._reader.close())
+
+    def _named(self, parts: list[Part]) -> list[Part]:
+        named: list[Part] = []
+        for part in parts:
+            if isinstance(part, CallPart):
+                part = msgspec.structs.replace(part, id=self._dialect.call_id(part.name, self._count))
+                self._count += 1
+            named.append(part)
+        return named
+
+
+def _offered(request: ChatRequest) -> list[Tool]:
+    """The tools that may be called. Raises BadRequest."""
+    offered = [Tool(name=t.function.name, parameters=t.function.parameters) for t in request.tools or []]
+    if isinstance(request.tool_choice, NamedChoice):
+        name = request.tool_choice.function.name
+        offered = [tool for tool in offered if tool.name == name]
+        if not offered:
+            raise BadRequest(f"`tool_choice` names {name!r}, which is not among the tools.")
+    return offered
 
 
 def _sampling(request: ChatRequest) -> SamplingOptions:
@@ -125,7 +174,7 @@ class Answer:
         for part in parts:
             if isinstance(part, CallPart):
                 call = {
-                    "id": f"call_{secrets.token_hex(12)}",
+                    "id": part.id or f"call_{secrets.token_hex(12)}",
                     "type": "function",
                     "function": {"name": part.name, "arguments": part.arguments},
                 }

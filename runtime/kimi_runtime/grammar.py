@@ -1,28 +1,28 @@
-"""Makes malformed calls impossible: tool schemas become a grammar that says which tokens may come next.
+"""Makes malformed calls impossible: tool schemas become grammars that say which tokens may come next.
 
-Free text stays free; the grammar takes over when a call is opened, or from the first token where a call is
-required. Knows no engine. Schemas are input from outside: their size is bounded before anything is
-compiled, and what cannot be compiled falls back to "any JSON object".
+Knows no engine and no family: what a call looks like is the dialect's business. Schemas are input from
+outside: their size is bounded before anything is compiled, and what cannot be compiled falls back to "any
+object".
 """
 
-import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import llguidance
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from kimi_runtime.constraint import AnswerConstraint, Grammars, Mode
 from kimi_runtime.dialects import Dialect
+from kimi_runtime.dialects.rules import Openings, Rules
 from kimi_runtime.vocabulary import Vocabulary
 
 _MAX_NODES = 3000
+_MAX_ALL_NODES = 30_000
 _MAX_DEPTH = 24
 _MAX_CHOICES = 256
 _MAX_TEXT = 64 << 10
-_SPACING = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", ", "lenient": True}
+_KEPT = 64
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
@@ -34,34 +34,35 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bounded(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with the spacing models are used to, or any object where it is too large to be worth
-    compiling."""
-    if not _is_small(schema):
+    """The schema, or any object where it is too large to be worth compiling."""
+    if size(schema) > _MAX_NODES:
         schema = _ANY_OBJECT
     if schema.get("properties") and "additionalProperties" not in schema:
         schema = {**schema, "additionalProperties": False}
-    return {**schema, "x-guidance": _SPACING}
+    return schema
 
 
-def _is_small(schema: dict[str, Any]) -> bool:
+def size(schema: dict[str, Any]) -> int:
+    """How many values a schema holds; more than is compiled where it is too deep or too long."""
+    too_much = _MAX_NODES + 1
     nodes = text = 0
     stack: list[tuple[Any, int]] = [(schema, 0)]
     while stack:
         value, depth = stack.pop()
         nodes += 1
         if nodes > _MAX_NODES or depth > _MAX_DEPTH or text > _MAX_TEXT:
-            return False
+            return too_much
         if isinstance(value, dict):
             fields = cast(dict[str, Any], value)
             if _too_many(fields.get("enum")):
-                return False
+                return too_much
             text += sum(len(key) for key in fields)
             stack += [(item, depth + 1) for item in fields.values()]
         elif isinstance(value, list):
             stack += [(item, depth + 1) for item in cast(list[Any], value)]
         else:
             text += len(str(value))
-    return True
+    return nodes
 
 
 def _too_many(choices: object) -> bool:
@@ -79,114 +80,123 @@ class CallGrammars:
         self._dialect = dialect
         self._lock = threading.Lock()
         self._tokenizer: llguidance.LLTokenizer | None = None
-        self._kept: dict[bytes, llguidance.LLMatcher] = {}
+        self._marks = {text: token for token, text in vocabulary.structural.items()}
+        self._matchers: dict[str, llguidance.LLMatcher] = {}
+        self._openings: dict[bytes, tuple[Rules, Openings]] = {}
+        self._crossing: dict[str, dict[int, list[int]]] = {}
         self._limits = llguidance.LLParserLimits(max_grammar_size=100_000, verbose_errors=False)
 
     def prepare(self) -> None:
         with self._lock:
             self._tokens()
 
-    def constraint(self, tools: Sequence[Tool], *, from_start: bool) -> "CallConstraint":
-        """For one answer. `from_start`: the answer must begin with a call."""
+    def constraint(
+        self,
+        tools: Sequence[Tool],
+        *,
+        from_start: bool,
+        many: bool = True,
+        thinking: bool = False,
+        budget: int | None = None,
+    ) -> AnswerConstraint:
+        """For one answer. `from_start`: the answer must be a call, after a thought that is open; `many`:
+        calls may follow each other; `thinking`: the prompt ended inside a thought; `budget`: tokens of
+        thought."""
         with self._lock:
-            body = self._matcher(tools, opened=True)
-            start = self._matcher(tools, opened=False) if from_start else None
-        return CallConstraint(self._vocabulary, self._dialect.opener, body, start)
+            grammars = self._grammars(tools, whole=from_start, thinking=thinking, many=many)
+        mode = Mode(
+            thought=self._dialect.thought,
+            thinking=thinking,
+            budget=budget,
+            calls_in_thought=self._dialect.calls_in_thought,
+            once=not many,
+        )
+        return AnswerConstraint(self._vocabulary, grammars, mode)
+
+    def _grammars(self, tools: Sequence[Tool], *, whole: bool, thinking: bool, many: bool) -> Grammars:
+        if not tools:
+            return Grammars()
+        rules, openings = self._written(tools, many=many)
+        opened = {text: self._compiled(rules, right) for text, right in openings.after.items()}
+        first = {text: self._compiled(rules, right) for text, right in openings.first.items()}
+        start = None
+        if whole:
+            blank = "/\\s{0,4}/ " if thinking else ""
+            start = self._compiled(rules, f"{blank}{openings.whole}")
+        return Grammars(
+            after=opened,
+            first=first,
+            whole=start,
+            crossing={text: self._crossings(text) for text in {**opened, **first}},
+        )
+
+    def _written(self, tools: Sequence[Tool], *, many: bool) -> tuple[Rules, Openings]:
+        """The grammar of these tools; those whose schema cannot be compiled take any object, and so do all
+        when together they are too much."""
+        key = msgspec.json.encode([many, list(tools)])
+        known = self._openings.get(key)
+        if known is None:
+            if len(self._openings) >= _KEPT:
+                self._openings.clear()
+                self._matchers.clear()
+            room = _MAX_ALL_NODES
+            schemas: dict[str, dict[str, Any]] = {}
+            for tool in tools:
+                room -= size(tool.parameters)
+                schemas[tool.name] = self._usable(tool) if room > 0 else _ANY_OBJECT
+            known = self._write(schemas, many=many)
+            if self._compiled(known[0], known[1].whole).is_error():
+                known = self._write(dict.fromkeys(schemas, _ANY_OBJECT), many=many)
+            self._openings[key] = known
+        return known
+
+    def _usable(self, tool: Tool) -> dict[str, Any]:
+        schema = bounded(tool.parameters)
+        rules, openings = self._write({tool.name: schema}, many=False)
+        return _ANY_OBJECT if self._compiled(rules, openings.whole).is_error() else schema
+
+    def _write(self, schemas: Mapping[str, dict[str, Any]], *, many: bool) -> tuple[Rules, Openings]:
+        rules = Rules(self._marks)
+        return rules, self._dialect.grammar(rules, schemas, many=many)
+
+    def _compiled(self, rules: Rules, start: str) -> llguidance.LLMatcher:
+        text = rules.text(start)
+        known = self._matchers.get(text)
+        if known is None:
+            if len(self._matchers) >= 4 * _KEPT:
+                self._matchers.clear()
+            known = self._matchers[text] = llguidance.LLMatcher(
+                self._tokens(), text, log_level=0, limits=self._limits
+            )
+        return known
 
     def _tokens(self) -> llguidance.LLTokenizer:
         if self._tokenizer is None:
             self._tokenizer = _token_trie(self._vocabulary)
         return self._tokenizer
 
-    def _matcher(self, tools: Sequence[Tool], *, opened: bool) -> llguidance.LLMatcher:
-        key = msgspec.json.encode([opened, list(tools)])
-        known = self._kept.get(key)
-        if known is None:
-            if len(self._kept) >= 32:
-                self._kept.clear()
-            known = self._kept[key] = self._compile(tools, opened=opened)
-        return known
-
-    def _compile(self, tools: Sequence[Tool], *, opened: bool) -> llguidance.LLMatcher:
-        chosen = [(tool.name, self._usable(tool)) for tool in tools]
-        matcher = self._new(self._lark(chosen, opened=opened))
-        if matcher.is_error():
-            matcher = self._new(
-                self._lark([(tool.name, bounded(_ANY_OBJECT)) for tool in tools], opened=opened)
+    def _crossings(self, opener: str) -> dict[int, list[int]]:
+        """Tokens that would complete the opener and go on: by how many bytes of it they bring. A mark that is
+        a token of its own has none."""
+        if opener not in self._crossing:
+            self._crossing[opener] = (
+                {} if opener in self._marks else _crossing(self._vocabulary, opener.encode())
             )
-        return matcher
-
-    def _usable(self, tool: Tool) -> dict[str, Any]:
-        schema = bounded(tool.parameters)
-        alone = self._new(self._lark([(tool.name, schema)], opened=True))
-        return bounded(_ANY_OBJECT) if alone.is_error() else schema
-
-    def _new(self, lark: str) -> llguidance.LLMatcher:
-        return llguidance.LLMatcher(self._tokens(), lark, log_level=0, limits=self._limits)
-
-    def _lark(self, tools: list[tuple[str, dict[str, Any]]], *, opened: bool) -> str:
-        dialect = self._dialect
-        opener = "" if opened else self._mark(dialect.opener)
-        end = f"{_quoted(dialect.after)} {self._mark(dialect.closer)}"
-        lines = [
-            "%llguidance {}",
-            f"start: {opener} {_quoted(dialect.before)} call {end}",
-            "call: " + " | ".join(f"call_{i}" for i in range(len(tools))),
-        ]
-        for i, (name, schema) in enumerate(tools):
-            head, tail = dialect.call_frame(name)
-            lines.append(f"call_{i}: {_quoted(head)} arguments_{i} {_quoted(tail)}")
-            lines.append(f"arguments_{i}: %json {json.dumps(schema)}")
-        return "\n".join(lines)
-
-    def _mark(self, text: str) -> str:
-        """A mark as a special token where the vocabulary has it as one, as text otherwise."""
-        return text if text in self._vocabulary.structural.values() else _quoted(text)
+        return self._crossing[opener]
 
 
-class CallConstraint:
-    """Follows one answer; see candidate.Constraint. A grammar that fails lets everything through."""
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        opener: str,
-        body: llguidance.LLMatcher,
-        start: llguidance.LLMatcher | None,
-    ) -> None:
-        self._vocabulary = vocabulary
-        self._opener = opener.encode()
-        self._body = body
-        self._matcher = start.deep_copy() if start is not None else None
-        self._tail = b""
-        self._mask = np.zeros((vocabulary.size + 31) // 32, dtype=np.int32)
-
-    @property
-    def active(self) -> bool:
-        return self._matcher is not None
-
-    def accept(self, token: int) -> None:
-        if self._matcher is not None:
-            if not self._matcher.consume_token(token) or self._matcher.is_stopped():
-                self._matcher = None
-                self._tail = b""
-            return
-        self._tail = (self._tail + self._vocabulary.piece(token))[-len(self._opener) :]
-        if self._tail == self._opener:
-            self._matcher = self._body.deep_copy()
-
-    def forced(self) -> list[int]:
-        return self._matcher.compute_ff_tokens() if self._matcher is not None else []
-
-    def apply(self, row: NDArray[np.float32]) -> None:
-        if self._matcher is None:
-            return
-        self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
-        allowed = np.unpackbits(self._mask.view(np.uint8), count=len(row), bitorder="little")
-        if self._matcher.is_error() or not allowed.any():
-            self._matcher = None
-            return
-        np.copyto(row, -np.inf, where=allowed == 0)
+def _crossing(vocabulary: Vocabulary, opener: bytes) -> dict[int, list[int]]:
+    ends = [opener[-size:] for size in range(1, len(opener) + 1)]
+    starts = {end[0] for end in ends}
+    found: dict[int, list[int]] = {}
+    for token in range(vocabulary.size):
+        piece = vocabulary.piece(token)
+        if len(piece) < 2 or piece[0] not in starts or vocabulary.is_structural(token):
+            continue
+        for end in ends:
+            if len(piece) > len(end) and piece.startswith(end):
+                found.setdefault(len(end), []).append(token)
+    return found
 
 
 def _token_trie(vocabulary: Vocabulary) -> llguidance.LLTokenizer:
@@ -203,7 +213,3 @@ def _token_trie(vocabulary: Vocabulary) -> llguidance.LLTokenizer:
         slices=None,
     )
     return trie
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text) if text else ""

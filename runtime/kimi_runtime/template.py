@@ -33,6 +33,18 @@ FALLBACK = """\
 """ChatML, for files that carry no template."""
 
 
+_CONCATENATED = re.compile(r"\+\s*[\w.\[\]'\"]*arguments['\"\]]*\s*(?:\+|\}\}|-\}\})")
+_STRUCTURED = re.compile(
+    r"arguments['\"\]]*\s*(?:\|\s*(?:tojson|items)|is (?:not )?(?:string|mapping)|\.items)"
+)
+
+
+def arguments_as_text(source: str) -> bool:
+    """Whether a template wants the arguments of past calls as text, and not as an object: it joins them to
+    text and never looks what they are."""
+    return bool(_CONCATENATED.search(source)) and not _STRUCTURED.search(source)
+
+
 class Renderer:
     """The rendering process: started on first use, again after a failure. Safe to use from several
     threads."""

@@ -88,6 +88,11 @@ class Vocabulary:
         return found
 
     @cached_property
+    def endings(self) -> list[int]:
+        """Tokens that end an answer."""
+        return [token for token in {*self.structural, self.eos} if token >= 0 and self.ends(token)]
+
+    @cached_property
     def structural_pattern(self) -> re.Pattern[str]:
         """Matches, without width, before the text of any structural token; overlapping ones too."""
         texts = sorted(set(self.structural.values()), key=len, reverse=True)

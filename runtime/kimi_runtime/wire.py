@@ -13,6 +13,8 @@ from kimi_runtime.faults import BadRequest, ContextFull, RuntimeFault
 from kimi_runtime.job import Finished, Progress
 
 MAX_CANDIDATES = 128
+MAX_TOOLS = 512
+_MAX_DEPTH = 120
 
 
 class Function(msgspec.Struct, kw_only=True):
@@ -38,6 +40,14 @@ class StreamOptions(msgspec.Struct, kw_only=True):
     include_usage: bool = False
 
 
+class Thinking(msgspec.Struct, kw_only=True):
+    """`keep`: "all" leaves the thoughts of earlier answers in the prompt. `budget_tokens`: of one thought."""
+
+    type: Literal["enabled", "disabled", "adaptive"] = "enabled"
+    keep: str | None = None
+    budget_tokens: int | None = None
+
+
 class ChatRequest(msgspec.Struct, kw_only=True):
     """A request body, with the limits of each field checked by `check`."""
 
@@ -57,6 +67,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     max_completion_tokens: int | None = None
     stop: str | list[str] | None = None
     logprobs: bool | None = None
+    parallel_tool_calls: bool | None = None
+    thinking: Thinking | None = None
+    thinking_budget: int | None = None
+    reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     return_progress: bool | None = False
 
@@ -65,6 +79,8 @@ def decode(body: bytes) -> ChatRequest:
     """Raises BadRequest with a sentence about the first thing that is wrong."""
     try:
         request = msgspec.json.decode(body, type=ChatRequest)
+    except RecursionError:
+        raise BadRequest("The request is nested too deeply.") from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"The request is not a valid chat completion request: {error}.") from None
     _check(request)
@@ -84,10 +100,32 @@ def _check(request: ChatRequest) -> None:
         (token_limit(request) < 1, "`max_tokens` must be at least 1"),
         (bool(request.logprobs), "`logprobs` is not supported by this server"),
         (len(stops(request)) > 16, "`stop` may hold 16 strings at most"),
+        (len(request.tools or []) > MAX_TOOLS, f"`tools` may hold {MAX_TOOLS} functions at most"),
+        (
+            any(_is_deep(tool.function.parameters) for tool in request.tools or []),
+            f"The schema of a tool is nested more than {_MAX_DEPTH} levels deep",
+        ),
+        (_is_deep(request.messages), f"A message is nested more than {_MAX_DEPTH} levels deep"),
+        (_is_deep(request.chat_template_kwargs), "`chat_template_kwargs` is nested too deeply"),
     )
     for wrong, sentence in problems:
         if wrong:
             raise BadRequest(f"{sentence}.")
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether something is nested more deeply than what reads it later can bear."""
+    level: list[Any] = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for part in level
+            if isinstance(part, dict | list)
+            for item in (part.values() if isinstance(part, dict) else part)  # pyright: ignore
+        ]
+        if not level:
+            return False
+    return True
 
 
 def token_limit(request: ChatRequest) -> int:
@@ -101,12 +139,14 @@ def stops(request: ChatRequest) -> tuple[str, ...]:
     return tuple(request.stop or ())
 
 
-def template_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages as chat templates expect them: plain text contents, call arguments as objects."""
-    return [_template_message(message) for message in messages]
+def template_messages(
+    messages: list[dict[str, Any]], *, arguments_as_text: bool = False
+) -> list[dict[str, Any]]:
+    """Messages as chat templates expect them: plain text contents, call arguments as objects or as text."""
+    return [_template_message(message, arguments_as_text) for message in messages]
 
 
-def _template_message(message: dict[str, Any]) -> dict[str, Any]:
+def _template_message(message: dict[str, Any], arguments_as_text: bool) -> dict[str, Any]:
     role = message.get("role")
     if role not in ("system", "developer", "user", "assistant", "tool"):
         raise BadRequest(f"A message has the role {role!r}; it must be system, user, assistant or tool.")
@@ -116,9 +156,11 @@ def _template_message(message: dict[str, Any]) -> dict[str, Any]:
         "content": _text(message.get("content")),
     }
     if calls := message.get("tool_calls"):
-        changed["tool_calls"] = [_template_call(call) for call in calls]
+        changed["tool_calls"] = [_template_call(call, arguments_as_text) for call in calls]
     else:
         changed.pop("tool_calls", None)
+    if role == "assistant" and "reasoning_content" not in message and message.get("reasoning"):
+        changed["reasoning_content"] = message["reasoning"]  # as some servers call it
     return changed
 
 
@@ -136,18 +178,27 @@ def _text(content: Any) -> str:
     return "\n".join(str(part.get("text", "")) for part in parts)
 
 
-def _template_call(call: Any) -> dict[str, Any]:
+def _template_call(call: Any, arguments_as_text: bool) -> dict[str, Any]:
     try:
         function: dict[str, Any] = dict(call["function"])
-        arguments = function.get("arguments") or "{}"
-        function["arguments"] = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
+        function["arguments"] = _arguments(function.get("arguments") or "{}", arguments_as_text)
         return {**call, "function": function}
-    except msgspec.DecodeError:
-        return call
     except (TypeError, KeyError, ValueError):
         raise BadRequest(
             "A tool call in a message is not of the form {id, type, function: {name, arguments}}."
         ) from None
+
+
+def _arguments(given: Any, as_text: bool) -> Any:
+    """What is no JSON stays the text it is."""
+    if isinstance(given, str) == as_text:
+        return given
+    if as_text:
+        return msgspec.json.encode(given).decode()
+    try:
+        return msgspec.json.decode(given)
+    except (msgspec.DecodeError, RecursionError):
+        return given
 
 
 def error_body(fault: RuntimeFault) -> dict[str, Any]:

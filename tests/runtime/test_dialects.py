@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from kimi_runtime.dialects import HERMES, CallPart, Part, TextPart, ThinkingPart, parse_calls
+from kimi_runtime.dialects import CallPart, Part, TextPart, ThinkingPart, parse_calls
+from kimi_runtime.dialects.hermes import Hermes
 
 CALL = '{"name": "Read", "arguments": {"path": "a.py"}}'
 READ = ("Read", {"path": "a.py"})
@@ -13,7 +14,7 @@ READ = ("Read", {"path": "a.py"})
 def read(
     answer: str, size: int, *, tools: tuple[str, ...] = ("Read", "Bash"), thinking: bool = False
 ) -> list[Part]:
-    reader = HERMES.reader(tools, thinking=thinking)
+    reader = Hermes().reader({name: {} for name in tools}, thinking=thinking)
     parts: list[Part] = []
     for start in range(0, len(answer), size):
         parts += reader.feed(answer[start : start + size])
@@ -94,7 +95,7 @@ def test_several_calls(size: int) -> None:
 def test_thinking(size: int) -> None:
     answer = f"<think>\nhm <tool_call>\n</think>\n\nYes.<tool_call>{CALL}</tool_call>"
     parts = read(answer, size)
-    assert "".join(p.text for p in parts if isinstance(p, ThinkingPart)) == "\nhm <tool_call>\n"
+    assert "".join(p.text for p in parts if isinstance(p, ThinkingPart)) == "hm <tool_call>"
     assert text_of(parts) == "Yes."
     assert calls_of(parts) == [READ]
     open_thought = read("hm</think>Yes.", size, thinking=True)
@@ -111,7 +112,7 @@ def test_without_tools_everything_is_text(size: int) -> None:
 
 
 def test_text_is_not_held_back_for_long() -> None:
-    reader = HERMES.reader(("Read",))
+    reader = Hermes().reader({"Read": {}})
     assert text_of(reader.feed("A sentence that ends")) == "A sentence that ends"
     assert text_of(reader.feed(" here <")) == " here"
     assert text_of(reader.feed("b")) == " <b"

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from jsonschema import validate
 
-from kimi_runtime.dialects import HERMES, CallPart
-from kimi_runtime.grammar import CallConstraint, CallGrammars, Tool, bounded
+from kimi_runtime.constraint import AnswerConstraint
+from kimi_runtime.dialects import CallPart
+from kimi_runtime.dialects.hermes import Hermes
+from kimi_runtime.grammar import CallGrammars, Tool, bounded
 from kimi_runtime.vocabulary import Vocabulary
 
 SCHEMA: dict[str, Any] = {
@@ -27,10 +29,10 @@ STOP = Tool(name="Stop", parameters={"type": "object", "properties": {}})
 
 @pytest.fixture(scope="module")
 def grammars(vocabulary: Vocabulary) -> CallGrammars:
-    return CallGrammars(vocabulary, HERMES)
+    return CallGrammars(vocabulary, Hermes())
 
 
-def write(constraint: CallConstraint, vocabulary: Vocabulary, seed: int, opened: bool) -> tuple[str, int]:
+def write(constraint: AnswerConstraint, vocabulary: Vocabulary, seed: int, opened: bool) -> tuple[str, int]:
     """The text of a call that random logits write under the constraint, and how many tokens were forced."""
     generator = np.random.default_rng(seed)
     tokens: list[int] = []
@@ -41,6 +43,8 @@ def write(constraint: CallConstraint, vocabulary: Vocabulary, seed: int, opened:
         constraint.accept(token)
         tokens.append(token)
         for following in constraint.forced():
+            if vocabulary.ends(following):
+                return
             constraint.accept(following)
             tokens.append(following)
             forced += 1
@@ -52,7 +56,9 @@ def write(constraint: CallConstraint, vocabulary: Vocabulary, seed: int, opened:
         constraint.apply(row)
         if not constraint.active:
             break
-        go_on(int(row.argmax()))
+        if vocabulary.ends(token := int(row.argmax())):
+            break
+        go_on(token)
     return vocabulary.decode(tokens), forced
 
 
@@ -62,12 +68,12 @@ def test_random_logits_write_valid_calls(
 ) -> None:
     names: set[str] = set()
     for seed in range(8):
-        constraint = grammars.constraint([READ, STOP], from_start=from_start)
+        constraint = grammars.constraint([READ, STOP], from_start=from_start, many=False)
         text, forced = write(constraint, vocabulary, seed, opened=not from_start)
         assert text.startswith("<tool_call>\n{")
         assert text.endswith("}\n</tool_call>")
         assert forced > 10
-        reader = HERMES.reader(("Read", "Stop"))
+        reader = Hermes().reader({"Read": SCHEMA, "Stop": {}})
         (call,) = [*reader.feed(text), *reader.close()]
         assert isinstance(call, CallPart)
         validate(json.loads(call.arguments), SCHEMA if call.name == "Read" else STOP.parameters)
