@@ -150,20 +150,21 @@ class Scanner:
 class MarkedReader(Scanner):
     """A thought, then text with calls that begin with a mark.
 
-    Subclasses name the `openers`, the texts (`wakes`) that may end a call, and say in `_parse` what a call
-    is. `strips`: blank space around text is layout, not text.
+    Subclasses name the `openers`, those that end an open thought, the texts (`wakes`) that may end a call,
+    and say in `_parse` what a call is. `strips`: blank space around text is layout, not text.
     """
 
     openers: tuple[str, ...] = ()
+    thought_openers: tuple[str, ...] = ()
     wakes: tuple[str, ...] = ("}", "]")
     strips = False
 
-    def __init__(self, tools: Tools, thought: Thought, *, thinking: bool, calls_in_thought: bool) -> None:
+    def __init__(self, tools: Tools, thought: Thought, *, thinking: bool) -> None:
         super().__init__()
         self._tools = tools
         self._thought = thought
         self._marks = self.openers if tools else ()
-        self._in_thought = (thought.closer, *(self._marks if calls_in_thought else ()))
+        self._in_thought = (thought.closer, *(self.thought_openers if tools else ()))
         self._state = "thinking" if thinking else "start"
         self._fresh = True  # nothing of this thought or text was seen
         self._opener = ""
@@ -256,7 +257,7 @@ class MarkedReader(Scanner):
             return False
         if taken.calls:
             self._parts += taken.calls
-        else:
+        elif self._buffer or not final:  # an answer cut right after the mark says nothing by it
             self._emit(self._opener + self._buffer[: taken.end])
         self._buffer = self._buffer[taken.end :]
         self._state = "text"
@@ -299,15 +300,16 @@ def blank(text: str) -> int:
     return len(text) - len(text.rstrip())
 
 
+_BEGIN = re.compile(r"[{\[]")
 _STRUCTURE = re.compile(r'["{}\[\]]|\\.', re.DOTALL)
 
 
-def json_end(text: str, start: int) -> tuple[int, bool]:
-    """Where the object or list that begins at `start` ends (-1: not yet), and whether the text ends inside
-    a string."""
+def json_end(text: str, start: int, stop: int | None = None) -> tuple[int, bool]:
+    """Where the object or list that begins at `start` ends (-1: not before `stop`), and whether the text
+    up to there ends inside a string."""
     depth = 0
     in_string = False
-    for match in _STRUCTURE.finditer(text, start):
+    for match in _STRUCTURE.finditer(text, start, len(text) if stop is None else stop):
         mark = match[0]
         if mark == '"':
             in_string = not in_string
@@ -320,6 +322,24 @@ def json_end(text: str, start: int) -> tuple[int, bool]:
             if depth <= 0:
                 return match.end(), False
     return -1, in_string
+
+
+def end_of_json(text: str, marks: Sequence[str], start: int = 0, *, final: bool) -> tuple[int, str]:
+    """The first of the marks at or after `start`, and where it is; marks in strings of the JSON that stands
+    before it are text. No mark: it is still to come."""
+    first, mark = first_of(text, marks, start)
+    begin = _BEGIN.search(text, start)
+    if begin is None or begin.start() > first:
+        return first, mark
+    end, _ = json_end(text, begin.start())
+    if end >= 0:
+        return first_of(text, marks, end)
+    at, found = first, mark
+    while found:
+        if not json_end(text, begin.start(), at)[1]:
+            return at, found  # the JSON is broken
+        at, found = first_of(text, marks, at + len(found))
+    return (first, mark) if final else (len(text), "")
 
 
 def decode(text: str) -> Any:
@@ -347,7 +367,7 @@ def call_of(name: str, arguments: str) -> CallPart | None:
 
 def parse_calls(body: str) -> list[CallPart]:
     """The calls of a JSON object, or of a list of such; empty when it is none. Text after it is ignored."""
-    start = re.search(r"[{\[]", body)
+    start = _BEGIN.search(body)
     if start is None:
         return []
     try:

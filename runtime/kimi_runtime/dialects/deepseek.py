@@ -15,8 +15,8 @@ from kimi_runtime.dialects.base import (
     Taken,
     Tools,
     call_of,
+    end_of_json,
     first_of,
-    json_end,
 )
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 
@@ -35,7 +35,7 @@ class DeepSeek(Plain):
         self.fenced = fenced
 
     def reader(self, tools: Tools, *, thinking: bool = False) -> Reader:
-        return DeepSeekReader(tools, self.thought, thinking=thinking, calls_in_thought=self.calls_in_thought)
+        return DeepSeekReader(tools, self.thought, thinking=thinking)
 
     def grammar(self, rules: Rules, tools: Tools, *, many: bool) -> Openings:
         calls = [rules.rule(self._call(rules, name, schema)) for name, schema in tools.items()]
@@ -66,7 +66,7 @@ class DeepSeekReader(MarkedReader):
             at += len(mark)
             if mark == _SECTION_END:
                 return Taken(end=at)
-        end, mark = _end_of(body, at)
+        end, mark = _end_of(body, at, final=final)
         if not mark:
             return Taken(end=len(body)) if final else None
         call = _read(body[at:end])
@@ -81,14 +81,9 @@ class DeepSeekReader(MarkedReader):
         return Taken(end=end, calls=(call,))
 
 
-def _end_of(body: str, start: int) -> tuple[int, str]:
+def _end_of(body: str, start: int, *, final: bool) -> tuple[int, str]:
     separator = body.find(_SEPARATOR, start)
-    first, mark = first_of(body, (_CALL_END,), start)
-    brace = body.find("{", separator) if separator >= 0 else -1
-    if 0 <= brace < first:
-        end, _ = json_end(body, brace)
-        return first_of(body, (_CALL_END,), end) if end >= 0 else (len(body), "")
-    return first, mark
+    return end_of_json(body, (_CALL_END,), max(start, separator), final=final)
 
 
 def _read(call: str) -> CallPart | None:

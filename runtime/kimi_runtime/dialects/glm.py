@@ -13,6 +13,8 @@ _KEY, _KEY_END, _VALUE, _VALUE_END = "<arg_key>", "</arg_key>", "<arg_value>", "
 _LINE = "\n"
 _PAIR = re.compile(r"\s*<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 
+_OPEN_PAIR = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</tool_call>\s*\Z", re.DOTALL)
+
 
 class Glm(Plain):
     """`between`: what stands between the parts of a call; a line end up to 4.6, nothing later."""
@@ -23,7 +25,7 @@ class Glm(Plain):
         self.between = between
 
     def reader(self, tools: Tools, *, thinking: bool = False) -> Reader:
-        return GlmReader(tools, self.thought, thinking=thinking, calls_in_thought=self.calls_in_thought)
+        return GlmReader(tools, self.thought, thinking=thinking)
 
     def grammar(self, rules: Rules, tools: Tools, *, many: bool) -> Openings:
         bodies = [rules.rule(self._body(rules, name, schema)) for name, schema in tools.items()]
@@ -85,10 +87,21 @@ class GlmReader(MarkedReader):
             call = CallPart(name=name[1], arguments=json.dumps(arguments, ensure_ascii=False))
             return Taken(end=len(body) - len(rest) + len(_CALL_END), calls=(call,))
         if final:
-            return Taken(end=len(body))
+            return self._unclosed(name[1], arguments, rest, schema, len(body))
         if rest.startswith(_KEY) or any(mark.startswith(rest) for mark in (_KEY, _CALL_END)):
             return None
         return Taken(end=at)
+
+    @staticmethod
+    def _unclosed(name: str, arguments: dict[str, Any], rest: str, schema: dict[str, Any], end: int) -> Taken:
+        """The last value of a call may lack its end mark."""
+        pair = _OPEN_PAIR.match(rest)
+        if pair is None:
+            return Taken(end=end)
+        key = pair[1].strip()
+        value = typed.value(pair[2], typed.properties(schema).get(key, {}), schema)
+        text = json.dumps({**arguments, key: value}, ensure_ascii=False)
+        return Taken(end=end, calls=(CallPart(name=name, arguments=text),))
 
     @staticmethod
     def _json(body: str, *, final: bool) -> Taken | None:

@@ -15,9 +15,9 @@ from kimi_runtime.dialects.base import (
     Thought,
     Tools,
     call_of,
+    end_of_json,
     first_of,
     held,
-    json_end,
 )
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 
@@ -152,11 +152,7 @@ class HarmonyReader(Scanner):
 
     def _read_call(self, *, final: bool) -> bool:
         """Marks inside the strings of the arguments are text."""
-        brace = self._buffer.find("{")
-        at, mark = first_of(self._buffer, _STOPS)
-        if 0 <= brace < at:
-            end, _ = json_end(self._buffer, brace)
-            at, mark = first_of(self._buffer, _STOPS, end) if end >= 0 else (len(self._buffer), "")
+        at, mark = end_of_json(self._buffer, _STOPS, final=final)
         if not mark and not final:
             return False
         call = call_of(self._name, self._buffer[:at])

@@ -14,9 +14,8 @@ from kimi_runtime.dialects.base import (
     Thought,
     Tools,
     blank,
-    first_of,
+    end_of_json,
     held,
-    json_end,
     parse_calls,
 )
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
@@ -175,7 +174,7 @@ class HermesReader(Scanner):
 
     def _call(self, *, final: bool) -> bool:
         """Marks inside the strings of the arguments are text; a call may lack its end."""
-        end, mark = self._end_of_call()
+        end, mark = end_of_json(self._buffer, (_CALL_END, _CALL), final=final)
         if not mark and not final:
             return False
         body, rest = self._buffer[:end], self._buffer[end:]
@@ -184,17 +183,6 @@ class HermesReader(Scanner):
         self._buffer = rest.removeprefix(_CALL_END)
         self._state = "text"
         return True
-
-    def _end_of_call(self) -> tuple[int, str]:
-        marks = (_CALL_END, _CALL)
-        first, mark = first_of(self._buffer, marks)
-        begin = re.search(r"[{\[]", self._buffer)
-        if begin is None or begin.start() > first:
-            return first, mark
-        end, in_string = json_end(self._buffer, begin.start())
-        if end < 0:
-            return (len(self._buffer), "") if in_string else (first, mark)
-        return first_of(self._buffer, marks, end)
 
     def _fence(self, *, final: bool) -> bool:
         end = _FENCE_END.search(self._buffer)

@@ -18,8 +18,8 @@ from kimi_runtime.dialects.base import (
     Thought,
     Tools,
     call_of,
+    end_of_json,
     first_of,
-    json_end,
 )
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 
@@ -36,7 +36,7 @@ class Kimi(Plain):
     calls_in_thought = True
 
     def reader(self, tools: Tools, *, thinking: bool = False) -> Reader:
-        return KimiReader(tools, self.thought, thinking=thinking, calls_in_thought=True)
+        return KimiReader(tools, self.thought, thinking=thinking)
 
     def grammar(self, rules: Rules, tools: Tools, *, many: bool) -> Openings:
         index = rules.terminal("/[0-9]{1,4}/")
@@ -65,7 +65,7 @@ class Kimi(Plain):
 
 
 class KimiReader(MarkedReader):
-    openers = (_SECTION, _ODD_SECTION, _CALL)
+    openers = thought_openers = (_SECTION, _ODD_SECTION, _CALL)
     wakes = ("<|tool_call",)
 
     def _call(self, *, final: bool) -> bool:
@@ -106,24 +106,11 @@ def _one(body: str, *, final: bool) -> Taken | None:
     if mark != _ARGUMENTS:
         return Taken(end=at + (len(mark) if mark == _CALL_END else 0))
     start = at + len(_ARGUMENTS)
-    end, stop = _end_of(body, start)
+    end, stop = end_of_json(body, (_CALL_END, *_ENDS, _CALL), start, final=final)
     if not stop and not final:
         return None
     call = named(body[:at], body[start:end]) if stop or body[start:].strip() else None
     return Taken(end=end + (len(_CALL_END) if stop == _CALL_END else 0), calls=(call,) if call else ())
-
-
-def _end_of(body: str, start: int) -> tuple[int, str]:
-    """Where the arguments that begin at `start` end, and the mark there; marks inside strings are text."""
-    stops = (_CALL_END, *_ENDS, _CALL)
-    brace = body.find("{", start)
-    first, mark = first_of(body, stops, start)
-    if 0 <= brace < first:
-        end, _ = json_end(body, brace)
-        if end >= 0:
-            return first_of(body, stops, end)
-        return len(body), ""
-    return first, mark
 
 
 def named(identifier: str, arguments: str) -> CallPart | None:

@@ -29,7 +29,7 @@ class Llama3(Plain):
     name = "llama3"
 
     def reader(self, tools: Tools, *, thinking: bool = False) -> Reader:
-        return Llama3Reader(tools, self.thought, thinking=thinking, calls_in_thought=self.calls_in_thought)
+        return Llama3Reader(tools, self.thought, thinking=thinking)
 
     def grammar(self, rules: Rules, tools: Tools, *, many: bool) -> Openings:
         del many  # these models were taught one call at a time

@@ -5,6 +5,7 @@ import json
 import re
 
 from kimi_runtime.dialects.base import (
+    THINK,
     CallPart,
     MarkedReader,
     Message,
@@ -34,7 +35,7 @@ class Mistral(Plain):
         self.named = named
 
     def reader(self, tools: Tools, *, thinking: bool = False) -> Reader:
-        return MistralReader(tools, self.thought, thinking=thinking, calls_in_thought=self.calls_in_thought)
+        return MistralReader(tools, self.thought, thinking=thinking)
 
     def grammar(self, rules: Rules, tools: Tools, *, many: bool) -> Openings:
         mark = rules.literal(_CALLS)
@@ -68,6 +69,15 @@ def _head(name: str) -> str:
 class MistralReader(MarkedReader):
     openers = (_CALLS,)
     wakes = ("}", "]")
+
+    def _start(self, *, final: bool) -> bool:
+        """The first models that think wrote `<think>`."""
+        start = self._buffer.lstrip()
+        if start.startswith(THINK.opener):
+            self._thought, self._in_thought = THINK, (THINK.closer,)
+        elif not final and start and THINK.opener.startswith(start):
+            return False
+        return super()._start(final=final)
 
     def _parse(self, opener: str, body: str, *, final: bool) -> Taken | None:
         del opener

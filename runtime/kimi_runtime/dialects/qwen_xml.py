@@ -9,16 +9,23 @@ import re
 from typing import Any
 
 from kimi_runtime.dialects import typed
-from kimi_runtime.dialects.base import CallPart, MarkedReader, Plain, Reader, Taken, Tools, first_of
+from kimi_runtime.dialects.base import CallPart, MarkedReader, Plain, Reader, Taken, Tools
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 _OPENING, _CLOSING, _KEY_END = "\n<function=", "</function>\n", ">\n"
-_NEXT = ("\n" + _FUNCTION_END, "\n" + _PARAMETER)
-"""What closes a parameter that was not closed."""
-_NEVER = tuple(f".*{re.escape(mark)}.*" for mark in _NEXT)
+_CLOSES = r"\n?</parameter>\s*(?=<parameter=|</function>|</tool_call>)|\n?(?=</function>\s*</tool_call>)"
+_CLOSE = re.compile(_CLOSES + r"|\n(?=<parameter=[^>\n]+>\n)")
+"""What ends a parameter: its end mark, or what comes after it where that is missing. Marks inside a text are
+text, so what follows them must be right."""
+_CLOSE_AT_END = re.compile(_CLOSE.pattern + r"|\n?</parameter>\s*\Z|\n?(?=</function>\s*\Z)")
+_NEVER = (
+    r".*</parameter>\s*(<parameter=|</function>|</tool_call>).*",
+    r".*</function>\s*</tool_call>.*",
+    r".*\n<parameter=[^>\n]+>\n.*",
+)
 _HEAD = re.compile(r"\s*<function=([^>\n]+)>")
 _KEY = re.compile(r"\s*<parameter=([^>\n]+)>")
 _TAIL = re.compile(r"\s*(?:</function>)?\s*(?:</tool_call>)?")
@@ -26,9 +33,10 @@ _TAIL = re.compile(r"\s*(?:</function>)?\s*(?:</tool_call>)?")
 
 class QwenXml(Plain):
     name = "qwen-xml"
+    calls_in_thought = True
 
     def reader(self, tools: Tools, *, thinking: bool = False) -> Reader:
-        return QwenXmlReader(tools, self.thought, thinking=thinking, calls_in_thought=self.calls_in_thought)
+        return QwenXmlReader(tools, self.thought, thinking=thinking)
 
     def grammar(self, rules: Rules, tools: Tools, *, many: bool) -> Openings:
         bodies = [rules.rule(_function(rules, name, schema)) for name, schema in tools.items()]
@@ -62,6 +70,7 @@ def _key(name: str) -> str:
 
 class QwenXmlReader(MarkedReader):
     openers = (_CALL, _FUNCTION)
+    thought_openers = (_CALL + _OPENING,)
     wakes = (">",)
     strips = True
 
@@ -76,12 +85,14 @@ class QwenXmlReader(MarkedReader):
         arguments: dict[str, Any] = {}
         at = head.end()
         while key := _KEY.match(text, at):
-            end, mark = first_of(text, (_PARAMETER_END, *_NEXT), key.end())
-            if not mark:
+            close = (_CLOSE_AT_END if final else _CLOSE).search(text, key.end())
+            if close is None:
                 return Taken(end=len(body)) if final else None
             name = key[1].strip()
-            arguments[name] = typed.value(_unwrapped(text[key.end() : end]), known.get(name, {}), schema)
-            at = end + (len(mark) if mark == _PARAMETER_END else 0)
+            arguments[name] = typed.value(
+                text[key.end() : close.start()].removeprefix("\n"), known.get(name, {}), schema
+            )
+            at = close.end()
         rest = text[at:].lstrip()
         if not rest.startswith(_FUNCTION_END):
             partial = not rest or any(
@@ -106,8 +117,3 @@ class QwenXmlReader(MarkedReader):
         if not final and (_FUNCTION.startswith(start) or re.fullmatch(r"<function=[^>\n]*", start)):
             return None
         return Taken(end=max(0, len(text) - len(start) + 1 - shift) if start else len(text) - shift)
-
-
-def _unwrapped(text: str) -> str:
-    """Without the line end that the format puts on either side."""
-    return text.removeprefix("\n").removesuffix("\n")
