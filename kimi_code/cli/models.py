@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from kimi_code.cli.models_check import check
 from kimi_code.config import paths
 from kimi_code.errors import Interrupted, KimiError, ModelFailure, UsageError
 from kimi_code.terminal import one_line
@@ -23,6 +24,7 @@ from kimi_runtime.memory import memory_bytes
 from kimi_runtime.progress import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Models on this machine.")
+app.command()(check)
 
 _LINE_EVERY_S = 5
 

@@ -35,11 +35,28 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 def bounded(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema, or any object where it is too large to be worth compiling."""
-    if size(schema) > _MAX_NODES:
-        schema = _ANY_OBJECT
-    if schema.get("properties") and "additionalProperties" not in schema:
-        schema = {**schema, "additionalProperties": False}
-    return schema
+    return schema if size(schema) <= _MAX_NODES else _ANY_OBJECT
+
+
+def closed(schema: Any) -> Any:
+    """The same schema with no properties but those it names, where it does not speak of others. Left as it
+    is where parts of it are put together. Only for what is not deep."""
+    if isinstance(schema, list):
+        return [closed(part) for part in cast(list[Any], schema)]
+    if not isinstance(schema, dict):
+        return schema
+    fields = cast(dict[str, Any], schema)
+    changed = dict(fields)
+    for key in ("properties", "$defs", "definitions"):
+        if isinstance(named := fields.get(key), dict):
+            changed[key] = {name: closed(part) for name, part in cast(dict[str, Any], named).items()}
+    for key in ("items", "prefixItems", "anyOf", "oneOf", "additionalProperties"):
+        if key in fields:
+            changed[key] = closed(fields[key])
+    joined = any(key in fields for key in ("allOf", "anyOf", "oneOf", "if", "$ref", "patternProperties"))
+    if isinstance(fields.get("properties"), dict) and not joined:
+        changed.setdefault("additionalProperties", False)
+    return changed
 
 
 def size(schema: dict[str, Any]) -> int:
@@ -152,8 +169,11 @@ class CallGrammars:
 
     def _usable(self, tool: Tool) -> dict[str, Any]:
         schema = bounded(tool.parameters)
-        rules, openings = self._write({tool.name: schema}, many=False)
-        return _ANY_OBJECT if self._compiled(rules, openings.whole).is_error() else schema
+        for way in (closed(schema), schema):
+            rules, openings = self._write({tool.name: way}, many=False)
+            if not self._compiled(rules, openings.whole).is_error():
+                return way
+        return _ANY_OBJECT
 
     def _write(self, schemas: Mapping[str, dict[str, Any]], *, many: bool) -> tuple[Rules, Openings]:
         rules = Rules(self._marks)

@@ -6,13 +6,13 @@ become a mark, so any split of the stream gives the same parts.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from kimi_runtime.dialects.rules import Openings, Rules
+from kimi_runtime.dialects.texts import BEGIN, blank, decode, decode_first, first_of, held
 
 Tools = Mapping[str, dict[str, Any]]
 """The offered functions: JSON Schemas of their arguments by name."""
@@ -270,84 +270,7 @@ class MarkedReader(Scanner):
         return any(self._buffer.find(mark, start) >= 0 for mark in self.wakes)
 
 
-# ---------------------------------------------------------------- texts
-
-
-def first_of(text: str, marks: Sequence[str], start: int = 0) -> tuple[int, str]:
-    """Where the first of the marks is, and which; ("" and the end where there is none)."""
-    found = [(at, -len(mark), mark) for mark in marks if (at := text.find(mark, start)) >= 0]
-    if not found:
-        return len(text), ""
-    at, _, mark = min(found)
-    return at, mark
-
-
-def held(text: str, marks: Sequence[str]) -> int:
-    """How many characters at the end may be the beginning of a mark."""
-    return max(
-        (n for mark in marks for n in range(1, len(mark)) if text.endswith(mark[:n])),
-        default=0,
-    )
-
-
-def may_become(text: str, mark: str) -> bool:
-    """Whether `text` is the beginning of `mark`, but not all of it."""
-    return len(text) < len(mark) and mark.startswith(text)
-
-
-def blank(text: str) -> int:
-    """How much blank space is at the end."""
-    return len(text) - len(text.rstrip())
-
-
-_BEGIN = re.compile(r"[{\[]")
-_STRUCTURE = re.compile(r'["{}\[\]]|\\.', re.DOTALL)
-
-
-def json_end(text: str, start: int, stop: int | None = None) -> tuple[int, bool]:
-    """Where the object or list that begins at `start` ends (-1: not before `stop`), and whether the text
-    up to there ends inside a string."""
-    depth = 0
-    in_string = False
-    for match in _STRUCTURE.finditer(text, start, len(text) if stop is None else stop):
-        mark = match[0]
-        if mark == '"':
-            in_string = not in_string
-        elif in_string or len(mark) > 1:
-            continue
-        elif mark in "{[":
-            depth += 1
-        else:
-            depth -= 1
-            if depth <= 0:
-                return match.end(), False
-    return -1, in_string
-
-
-def end_of_json(text: str, marks: Sequence[str], start: int = 0, *, final: bool) -> tuple[int, str]:
-    """The first of the marks at or after `start`, and where it is; marks in strings of the JSON that stands
-    before it are text. No mark: it is still to come."""
-    first, mark = first_of(text, marks, start)
-    begin = _BEGIN.search(text, start)
-    if begin is None or begin.start() > first:
-        return first, mark
-    end, _ = json_end(text, begin.start())
-    if end >= 0:
-        return first_of(text, marks, end)
-    at, found = first, mark
-    while found:
-        if not json_end(text, begin.start(), at)[1]:
-            return at, found  # the JSON is broken
-        at, found = first_of(text, marks, at + len(found))
-    return (first, mark) if final else (len(text), "")
-
-
-def decode(text: str) -> Any:
-    """A JSON value; raw line ends in strings are allowed. Raises ValueError."""
-    try:
-        return json.loads(text, strict=False)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+# ---------------------------------------------------------------- calls
 
 
 def call_of(name: str, arguments: str) -> CallPart | None:
@@ -360,19 +283,28 @@ def call_of(name: str, arguments: str) -> CallPart | None:
             value = decode(value)
     except ValueError:
         return None
-    if not name or not isinstance(value, dict):
+    return call_with(name, value)
+
+
+def call_with(name: str, arguments: Any) -> CallPart | None:
+    """A call with these arguments, if they are an object of what JSON can hold: no endless numbers."""
+    if not name or not isinstance(arguments, dict):
         return None
-    return CallPart(name=name, arguments=json.dumps(value, ensure_ascii=False))
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    return CallPart(name=name, arguments=text.encode("utf-8", "replace").decode())
 
 
 def parse_calls(body: str) -> list[CallPart]:
     """The calls of a JSON object, or of a list of such; empty when it is none. Text after it is ignored."""
-    start = _BEGIN.search(body)
+    start = BEGIN.search(body)
     if start is None:
         return []
     try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(body, start.start())
-    except (ValueError, RecursionError):
+        value = decode_first(body, start.start())
+    except ValueError:
         return []
     calls = [_as_call(item) for item in (value if isinstance(value, list) else [value])]  # pyright: ignore
     return [call for call in calls if call is not None] if None not in calls else []
@@ -389,6 +321,4 @@ def _as_call(value: Any) -> CallPart | None:
             arguments = decode(arguments)
         except ValueError:
             return None
-    if not isinstance(name, str) or not name or not isinstance(arguments, dict):
-        return None
-    return CallPart(name=name.removeprefix("functions."), arguments=json.dumps(arguments, ensure_ascii=False))
+    return call_with(name.removeprefix("functions."), arguments) if isinstance(name, str) else None

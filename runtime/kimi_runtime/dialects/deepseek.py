@@ -7,18 +7,9 @@ the grammar writes the form of the model's own template.
 import re
 from typing import Any
 
-from kimi_runtime.dialects.base import (
-    CallPart,
-    MarkedReader,
-    Plain,
-    Reader,
-    Taken,
-    Tools,
-    call_of,
-    end_of_json,
-    first_of,
-)
+from kimi_runtime.dialects.base import CallPart, MarkedReader, Plain, Reader, Taken, Tools, call_of
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
+from kimi_runtime.dialects.texts import end_of_json, first_of
 
 _SECTION, _SECTION_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 _CALL, _SEPARATOR, _CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"

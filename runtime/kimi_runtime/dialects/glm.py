@@ -1,11 +1,10 @@
 """GLM 4.5 and later: a call is its name, then pairs of `<arg_key>` and `<arg_value>`. Knows no template."""
 
-import json
 import re
 from typing import Any
 
 from kimi_runtime.dialects import typed
-from kimi_runtime.dialects.base import CallPart, MarkedReader, Plain, Reader, Taken, Tools, parse_calls
+from kimi_runtime.dialects.base import MarkedReader, Plain, Reader, Taken, Tools, call_with, parse_calls
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
@@ -84,8 +83,8 @@ class GlmReader(MarkedReader):
             at = pair.end()
         rest = body[at:].lstrip()
         if rest.startswith(_CALL_END):
-            call = CallPart(name=name[1], arguments=json.dumps(arguments, ensure_ascii=False))
-            return Taken(end=len(body) - len(rest) + len(_CALL_END), calls=(call,))
+            call = call_with(name[1], arguments)
+            return Taken(end=len(body) - len(rest) + len(_CALL_END), calls=(call,) if call else ())
         if final:
             return self._unclosed(name[1], arguments, rest, schema, len(body))
         if rest.startswith(_KEY) or any(mark.startswith(rest) for mark in (_KEY, _CALL_END)):
@@ -100,8 +99,8 @@ class GlmReader(MarkedReader):
             return Taken(end=end)
         key = pair[1].strip()
         value = typed.value(pair[2], typed.properties(schema).get(key, {}), schema)
-        text = json.dumps({**arguments, key: value}, ensure_ascii=False)
-        return Taken(end=end, calls=(CallPart(name=name, arguments=text),))
+        call = call_with(name, {**arguments, key: value})
+        return Taken(end=end, calls=(call,) if call else ())
 
     @staticmethod
     def _json(body: str, *, final: bool) -> Taken | None:

@@ -7,19 +7,9 @@ calls, final is the answer.
 import re
 from typing import Any
 
-from kimi_runtime.dialects.base import (
-    Message,
-    Plain,
-    Reader,
-    Scanner,
-    Thought,
-    Tools,
-    call_of,
-    end_of_json,
-    first_of,
-    held,
-)
+from kimi_runtime.dialects.base import Message, Plain, Reader, Scanner, Thought, Tools, call_of
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
+from kimi_runtime.dialects.texts import end_of_json, first_of, held
 
 _START, _CHANNEL, _CONSTRAIN, _MESSAGE = "<|start|>", "<|channel|>", "<|constrain|>", "<|message|>"
 _ENDS = ("<|end|>", "<|call|>", "<|return|>")

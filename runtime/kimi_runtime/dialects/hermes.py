@@ -7,18 +7,9 @@ known tool is a call; anything else stays text, unchanged.
 import json
 import re
 
-from kimi_runtime.dialects.base import (
-    Plain,
-    Reader,
-    Scanner,
-    Thought,
-    Tools,
-    blank,
-    end_of_json,
-    held,
-    parse_calls,
-)
+from kimi_runtime.dialects.base import Plain, Reader, Scanner, Thought, Tools, parse_calls
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
+from kimi_runtime.dialects.texts import blank, end_of_json, held
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
 

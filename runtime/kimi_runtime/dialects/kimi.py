@@ -18,10 +18,9 @@ from kimi_runtime.dialects.base import (
     Thought,
     Tools,
     call_of,
-    end_of_json,
-    first_of,
 )
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
+from kimi_runtime.dialects.texts import end_of_json, first_of
 
 _SECTION, _SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 _ODD_SECTION, _ODD_SECTION_END = "<|tool_call_section_begin|>", "<|tool_call_section_end|>"

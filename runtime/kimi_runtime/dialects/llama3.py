@@ -12,10 +12,10 @@ from kimi_runtime.dialects.base import (
     Reader,
     Taken,
     Tools,
-    json_end,
     parse_calls,
 )
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
+from kimi_runtime.dialects.texts import json_end
 
 _FIRST = '{"name": '
 _TAG = "<|python_tag|>"

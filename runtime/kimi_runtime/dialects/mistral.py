@@ -15,11 +15,11 @@ from kimi_runtime.dialects.base import (
     Thought,
     Tools,
     call_of,
-    json_end,
     parse_calls,
 )
 from kimi_runtime.dialects.kimi import renamed
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
+from kimi_runtime.dialects.texts import json_end
 
 _CALLS, _ARGS, _ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
 _NAMED = re.compile(r"\s*([^\s\[{]+)\s*(?:\[CALL_ID\]\s*([^\s\[{]*)\s*)?(?:\[ARGS\])?\s*(?=\{)")

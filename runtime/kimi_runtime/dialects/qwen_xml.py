@@ -4,12 +4,11 @@ template.
 Understood as well: a call without `<tool_call>` around it, and a parameter that is not closed.
 """
 
-import json
 import re
 from typing import Any
 
 from kimi_runtime.dialects import typed
-from kimi_runtime.dialects.base import CallPart, MarkedReader, Plain, Reader, Taken, Tools
+from kimi_runtime.dialects.base import MarkedReader, Plain, Reader, Taken, Tools, call_with
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
@@ -107,8 +106,8 @@ class QwenXmlReader(MarkedReader):
         end = tail.end() if tail else at
         if not final and not text[at:end].endswith(_CALL_END) and _CALL_END.startswith(text[end:].lstrip()):
             return None
-        call = CallPart(name=head[1].strip(), arguments=json.dumps(arguments, ensure_ascii=False))
-        return Taken(end=end - shift, calls=(call,))
+        call = call_with(head[1].strip(), arguments)
+        return Taken(end=end - shift, calls=(call,) if call else ())
 
     @staticmethod
     def _headless(text: str, shift: int, *, final: bool) -> Taken | None:

@@ -6,8 +6,8 @@ Which of both a text is follows from the argument's schema, so the reader and th
 from collections.abc import Mapping
 from typing import Any, cast
 
-from kimi_runtime.dialects.base import decode
 from kimi_runtime.dialects.rules import Rules, any_of, quoted
+from kimi_runtime.dialects.texts import decode
 
 Schema = Mapping[str, Any]
 
