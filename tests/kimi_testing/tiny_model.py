@@ -32,8 +32,16 @@ _MERGES = ("t h", "th e", "i n", "a n", "e r")
 _WIDTH, _HIDDEN, _LAYERS, _HEADS, _KV_HEADS = 64, 128, 2, 4, 2
 
 
-def write_tiny_model(path: Path, *, template: str = CHATML, context: int = 2048, seed: int = 1) -> Path:
-    """A two-layer llama of 80,000 weights with a byte vocabulary; returns `path`."""
+def write_tiny_model(
+    path: Path,
+    *,
+    template: str = CHATML,
+    context: int = 2048,
+    seed: int = 1,
+    control: tuple[str, ...] = (),
+) -> Path:
+    """A two-layer llama of 80,000 weights with a byte vocabulary, and more `control` tokens if a family
+    has some; returns `path`."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_context_length(context)
@@ -44,7 +52,7 @@ def write_tiny_model(path: Path, *, template: str = CHATML, context: int = 2048,
     writer.add_head_count_kv(_KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(_WIDTH // _HEADS)
-    size = write_vocabulary(writer)
+    size = write_vocabulary(writer, control)
     writer.add_vocab_size(size)
     if template:
         writer.add_chat_template(template)
@@ -56,12 +64,13 @@ def write_tiny_model(path: Path, *, template: str = CHATML, context: int = 2048,
     return path
 
 
-def write_vocabulary(writer: gguf.GGUFWriter) -> int:
+def write_vocabulary(writer: gguf.GGUFWriter, control: tuple[str, ...] = ()) -> int:
     """Bytes, a few merges and ChatML's tokens; returns how many tokens that is."""
     tokens = [*_byte_letters(), *(merge.replace(" ", "") for merge in _MERGES)]
     kinds = [gguf.TokenType.NORMAL] * len(tokens)
-    tokens += [*SPECIAL, *TAGS]
+    tokens += [*SPECIAL, *TAGS, *control]
     kinds += [gguf.TokenType.CONTROL] * len(SPECIAL) + [gguf.TokenType.USER_DEFINED] * len(TAGS)
+    kinds += [gguf.TokenType.CONTROL] * len(control)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)

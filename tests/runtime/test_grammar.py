@@ -149,6 +149,6 @@ def test_a_large_schema_becomes_any_object() -> None:
 
 def test_odd_tool_names_are_quoted(grammars: CallGrammars, vocabulary: Vocabulary) -> None:
     tool = Tool(name='a"b\\c\n', parameters={"type": "object", "properties": {}})
-    text, _ = write(grammars.constraint([tool], from_start=True), vocabulary, 1, opened=False)
+    text, _ = write(grammars.constraint([tool], from_start=True, many=False), vocabulary, 1, opened=False)
     body = text.removeprefix("<tool_call>\n").removesuffix("\n</tool_call>")
     assert json.loads(body)["name"] == tool.name

@@ -168,6 +168,7 @@ class MarkedReader(Scanner):
         self._state = "thinking" if thinking else "start"
         self._fresh = True  # nothing of this thought or text was seen
         self._opener = ""
+        self._after_call = False  # nothing but blank space came since
         self._seen = 0
 
     def _parse(self, opener: str, body: str, *, final: bool) -> Taken | None:
@@ -189,7 +190,7 @@ class MarkedReader(Scanner):
     def _left(self, text: str) -> None:
         if self._state == "thinking":
             self._emit(text.strip("\n") if self._fresh else text.rstrip("\n"), thinking=True)
-        elif text.strip() or not self.strips:
+        elif text.strip() or not (self.strips and self._after_call):
             self._emit(text)
 
     def _start(self, *, final: bool) -> bool:
@@ -257,11 +258,17 @@ class MarkedReader(Scanner):
             return False
         if taken.calls:
             self._parts += taken.calls
+            self._after_call = True
         elif self._buffer or not final:  # an answer cut right after the mark says nothing by it
             self._emit(self._opener + self._buffer[: taken.end])
         self._buffer = self._buffer[taken.end :]
         self._state = "text"
         return True
+
+    def _emit(self, text: str, *, thinking: bool = False) -> None:
+        if text.strip():
+            self._after_call = False
+        super()._emit(text, thinking=thinking)
 
     def _woken(self) -> bool:
         """Whether what is new may end the call: reading all of it again at every token is slow."""

@@ -73,7 +73,10 @@ class DeepSeekReader(MarkedReader):
 
 
 def _end_of(body: str, start: int, *, final: bool) -> tuple[int, str]:
-    separator = body.find(_SEPARATOR, start)
+    first, mark = first_of(body, (_SEPARATOR, _CALL_END), start)
+    if mark == _CALL_END:
+        return first, mark
+    separator = first if mark else start
     return end_of_json(body, (_CALL_END,), max(start, separator), final=final)
 
 

@@ -9,7 +9,7 @@ import re
 
 from kimi_runtime.dialects.base import Plain, Reader, Scanner, Thought, Tools, parse_calls
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
-from kimi_runtime.dialects.texts import blank, end_of_json, held
+from kimi_runtime.dialects.texts import blank, end_of_json, held, json_end
 
 _CALL, _CALL_END = "<tool_call>", "</tool_call>"
 
@@ -189,16 +189,20 @@ class HermesReader(Scanner):
 
     def _bare(self, *, final: bool) -> bool:
         """The answer begins with an object: a call if it names a tool once it is complete, text otherwise."""
-        complete = self._buffer.rstrip().endswith(("}", "]"))
-        if complete and self._add_calls(self._buffer, known_only=True):
-            self._buffer = ""
+        end, _ = json_end(self._buffer, 0)
+        mark = self._buffer.find(_CALL)
+        unlikely = len(self._buffer) > _BARE_PATIENCE and '"name"' not in self._buffer[:_BARE_PATIENCE]
+        if unlikely or 0 <= mark < (end if end >= 0 else len(self._buffer)):
             self._state = "text"
-            return True
-        unlikely = len(self._buffer) > _BARE_PATIENCE and '"name"' not in self._buffer
-        if final or unlikely or _CALL in self._buffer:
+        elif end >= 0:
+            if self._add_calls(self._buffer[:end], known_only=True):
+                self._buffer = self._buffer[end:]
             self._state = "text"
-            return True
-        return False
+        elif final:
+            self._state = "text"
+        else:
+            return False
+        return True
 
     def _add_calls(self, body: str, *, known_only: bool) -> bool:
         calls = parse_calls(body)

@@ -95,7 +95,7 @@ class Llama3Reader(MarkedReader):
     def _parse(self, opener: str, body: str, *, final: bool) -> Taken | None:
         first = re.match(r"\s*(?=[{\[])", body)
         if first is None:
-            return None if not body.strip() and not final else Taken(end=len(body))
+            return None if not body.strip() and not final else Taken(end=0)
         calls: list[CallPart] = []
         at, end = first.end(), -1
         while True:

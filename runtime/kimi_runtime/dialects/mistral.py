@@ -22,6 +22,7 @@ from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 from kimi_runtime.dialects.texts import json_end
 
 _CALLS, _ARGS, _ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
+_LONGEST_HEAD = 256
 _NAMED = re.compile(r"\s*([^\s\[{]+)\s*(?:\[CALL_ID\]\s*([^\s\[{]*)\s*)?(?:\[ARGS\])?\s*(?=\{)")
 
 
@@ -91,9 +92,9 @@ class MistralReader(MarkedReader):
                 return Taken(end=len(body)) if final else None
             return Taken(end=end, calls=parse_calls(body[lead:end]))
         head = _NAMED.match(body)
-        if head is None:
-            undecided = "{" not in body and len(body) < 256
-            return None if undecided and not final else Taken(end=len(body))
+        if head is None or head.end() > _LONGEST_HEAD:
+            undecided = "{" not in body and len(body) <= _LONGEST_HEAD
+            return None if undecided and not final else Taken(end=0)
         end, _ = json_end(body, head.end())
         if end < 0:
             return Taken(end=len(body)) if final else None

@@ -78,7 +78,7 @@ class QwenXmlReader(MarkedReader):
         text = _FUNCTION + body if shift else body
         head = _HEAD.match(text)
         if head is None:
-            return self._headless(text, shift, final=final)
+            return self._headless(text, final=final)
         schema = self._tools.get(head[1].strip(), {})
         known = typed.properties(schema)
         arguments: dict[str, Any] = {}
@@ -101,7 +101,7 @@ class QwenXmlReader(MarkedReader):
             if partial and not final:
                 return None
             if not rest.startswith(_CALL_END):
-                return Taken(end=len(body) if final else at - shift)
+                return Taken(end=at - shift)
         tail = _TAIL.match(text, at)
         end = tail.end() if tail else at
         if not final and not text[at:end].endswith(_CALL_END) and _CALL_END.startswith(text[end:].lstrip()):
@@ -110,9 +110,9 @@ class QwenXmlReader(MarkedReader):
         return Taken(end=end - shift, calls=(call,) if call else ())
 
     @staticmethod
-    def _headless(text: str, shift: int, *, final: bool) -> Taken | None:
+    def _headless(text: str, *, final: bool) -> Taken | None:
         """No function where one should begin."""
         start = text.lstrip()
         if not final and (_FUNCTION.startswith(start) or re.fullmatch(r"<function=[^>\n]*", start)):
             return None
-        return Taken(end=max(0, len(text) - len(start) + 1 - shift) if start else len(text) - shift)
+        return Taken(end=0)
