@@ -85,12 +85,18 @@ class Llama3Reader(MarkedReader):
     strips = True
 
     def _start(self, *, final: bool) -> bool:
+        return self._bare() or super()._start(final=final)
+
+    def _text(self, *, final: bool) -> bool:
+        return (self._state == "after" and self._bare()) or super()._text(final=final)
+
+    def _bare(self) -> bool:
         stripped = self._buffer.lstrip()
-        if self._tools and stripped[:1] in ("{", "["):
-            self._buffer = stripped
-            self._opener, self._state, self._seen = "", "call", 0
-            return True
-        return super()._start(final=final)
+        if not self._tools or not stripped.startswith(("{", "[")):
+            return False
+        self._buffer = stripped
+        self._opener, self._state, self._seen = "", "call", 0
+        return True
 
     def _parse(self, opener: str, body: str, *, final: bool) -> Taken | None:
         first = re.match(r"\s*(?=[{\[])", body)

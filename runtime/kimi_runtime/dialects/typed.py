@@ -3,8 +3,11 @@
 Which of both a text is follows from the argument's schema, so the reader and the grammar share it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
+
+import msgspec
 
 from kimi_runtime.dialects.rules import Rules, any_of, quoted
 from kimi_runtime.dialects.texts import decode
@@ -48,19 +51,44 @@ def value(text: str, argument: Schema, root: Schema) -> Any:
 
 def writing(rules: Rules, argument: Schema, root: Schema, end: str, *, never: tuple[str, ...] = ()) -> str:
     """A right-hand side for an argument's text up to and with `end`; strings never match `never`."""
+    mixed = types_of(argument, root) != _STRING
+    # Where an argument may be something else, too, a text that looks like JSON would be read as that.
+    never = (*never, _LOOKS_LIKE_JSON) if mixed else never
+    return any_of(
+        [*_ways(rules, argument, root, _End(text=end, never=never, mixed=mixed))] or [rules.literal(end)]
+    )
+
+
+class _End(msgspec.Struct, frozen=True):
+    text: str
+    never: tuple[str, ...]
+    mixed: bool
+
+
+def _ways(rules: Rules, argument: Schema, root: Schema, end: _End, depth: int = 0) -> list[str]:
+    """Right-hand sides for each kind of value that an argument may have."""
+    argument = _resolved(argument, root)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(given := argument.get(key), list) and depth < _DEEPEST:
+            rest = {name: value for name, value in argument.items() if name != key}
+            parts = [{**rest, **_resolved(_schema(way), root)} for way in cast(list[Any], given)]
+            return [way for part in parts for way in _ways(rules, part, root, end, depth + 1)]
+    literal = rules.literal(end.text)
     types = types_of(argument, root)
-    choices = [choice for choice in _choices(argument, root) if isinstance(choice, str) and end not in choice]
-    literal = rules.literal(end)
     ways: list[str] = []
     if "string" in types:
-        if choices or _choices(argument, root):
-            ways += [f"{quoted(choice)} {literal}" for choice in choices]
+        if choices := _choices(argument, root):
+            ways += [f"{quoted(text)} {literal}" for text in choices if _is_sayable(text, end)]
         else:
-            unlike = never if types == _STRING else (*never, _LOOKS_LIKE_JSON)
-            ways.append(_raw(rules, _resolved(argument, root), end, unlike))
-    if others := types - {"string"}:
+            ways.append(_raw(rules, argument, end))
+    if others := types - _STRING:
         ways.append(f"{rules.json(_without_strings(argument, root, others))} {literal}")
-    return any_of(ways) if ways else literal
+    return ways
+
+
+def _is_sayable(text: Any, end: _End) -> bool:
+    looks = isinstance(text, str) and end.mixed and re.fullmatch(_LOOKS_LIKE_JSON, text, re.DOTALL)
+    return isinstance(text, str) and end.text not in text and not looks
 
 
 def types_of(argument: Schema, root: Schema, depth: int = 0) -> frozenset[str]:
@@ -116,9 +144,8 @@ def _type(found: object) -> frozenset[str]:
             return frozenset({"object"})
 
 
-def _raw(rules: Rules, argument: Schema, end: str, never: tuple[str, ...]) -> str:
-    """Text for a string. Where the argument may be something else, too, `never` holds what looks like JSON:
-    it would be read as that."""
+def _raw(rules: Rules, argument: Schema, end: _End) -> str:
+    """Any text that the schema allows."""
     also: list[str] = []
     pattern = argument.get("pattern")
     if isinstance(pattern, str):
@@ -127,11 +154,11 @@ def _raw(rules: Rules, argument: Schema, end: str, never: tuple[str, ...]) -> st
         also.append(f"{left}({pattern.removeprefix('^').removesuffix('$' if not right else '')}){right}")
     least, most = (argument.get(key) for key in ("minLength", "maxLength"))
     return rules.raw(
-        end,
+        end.text,
         least=least if isinstance(least, int) else 0,
         most=most if isinstance(most, int) else None,
         also=also,
-        never=never,
+        never=end.never,
     )
 
 
@@ -142,14 +169,6 @@ def _without_strings(argument: Schema, root: Schema, types: frozenset[str]) -> d
         resolved["enum"] = [choice for choice in _choices(argument, root) if not isinstance(choice, str)]
     if "type" in resolved or not any(key in resolved for key in ("anyOf", "oneOf", "allOf", "enum", "const")):
         resolved["type"] = sorted(types)
-    for key in ("anyOf", "oneOf"):
-        if isinstance(ways := resolved.get(key), list):
-            schemas = [_schema(way) for way in cast(list[Any], ways)]
-            resolved[key] = [
-                _without_strings(way, root, left)
-                for way in schemas
-                if (left := types_of(way, root) - {"string"})
-            ]
     definitions = {key: root[key] for key in ("$defs", "definitions") if key in root}
     return {**resolved, **definitions}
 
