@@ -33,7 +33,7 @@ def _marks(template: str) -> Dialect | None:
     if "<｜tool▁calls▁begin｜>" in template:
         return DeepSeek(fenced="```json" in template)
     if "<arg_key>" in template:
-        return Glm(between="\n" if "<arg_key>' ~ k ~ '</arg_key>\\n" in template else _glm_gap(template))
+        return Glm(between=_gap(template))
     if "<function=" in template and "<parameter=" in template:
         return QwenXml()
     if "[TOOL_CALLS]" in template:
@@ -43,9 +43,9 @@ def _marks(template: str) -> Dialect | None:
     return None
 
 
-def _glm_gap(template: str) -> str:
-    """4.7 and later write a call without line ends."""
-    return "\n" if "</arg_key>\n" in template or "<arg_key>{{ k }}</arg_key>\n" in template else ""
+def _gap(template: str) -> str:
+    """GLM 4.7 and later write a call without line ends."""
+    return "\n" if "</arg_key>\n" in template or "</arg_key>\\n" in template else ""
 
 
 def _by_tokens(template: str, structural: Collection[str]) -> Dialect | None:
