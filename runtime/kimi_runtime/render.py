@@ -10,12 +10,15 @@ import contextlib
 import json
 import resource
 import sys
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
+from jinja2.sandbox import SandboxedEnvironment
 
 _MEMORY = 512 << 20
 _MAX_RANGE = 10_000
@@ -32,7 +35,24 @@ def _refuse(message: str) -> NoReturn:
 def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
     # Models were trained on plain JSON; jinja2's own filter escapes for HTML.
     known = {key: options[key] for key in ("sort_keys", "separators") if key in options}
-    return json.dumps(value, ensure_ascii=False, indent=indent, **known)
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=_listed, **known)
+
+
+def _listed(value: Any) -> list[Any]:
+    """What filters such as `map` give."""
+    if isinstance(value, Iterator):
+        return list(cast(Iterator[Any], value))
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks for training what the assistant wrote; here it means nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 - as jinja2 has it
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def _bounded_range(*bounds: int) -> range:
@@ -46,10 +66,10 @@ def _now(form: str) -> str:
     return datetime.now().astimezone().strftime(form)
 
 
-def environment() -> ImmutableSandboxedEnvironment:
+def environment() -> SandboxedEnvironment:
     """What a template can see: messages and values, `tojson`, `raise_exception`, `strftime_now`, loop
-    controls."""
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    controls. They may change lists and objects, which are their own copies."""
+    env = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
     env.filters["tojson"] = _to_json
     visible: dict[str, Any] = {
         "raise_exception": _refuse,
@@ -63,9 +83,7 @@ def environment() -> ImmutableSandboxedEnvironment:
     return env
 
 
-def _render(
-    env: ImmutableSandboxedEnvironment, cache: dict[str, jinja2.Template], order: dict[str, Any]
-) -> str:
+def _render(env: SandboxedEnvironment, cache: dict[str, jinja2.Template], order: dict[str, Any]) -> str:
     source: str = order["template"]
     if source not in cache:
         cache.clear()
