@@ -35,6 +35,15 @@ class DeepSeek(Plain):
         section = f"{opened} {f'({between} {opened})*' if many else ''} {rules.literal(_SECTION_END)}"
         return Openings(after={_SECTION: section}, whole=f"{rules.literal(_SECTION)} {section}")
 
+    def replay(self, messages: list[Message]) -> list[Message]:
+        """A message with calls and no text has no content at all: templates ask for that."""
+        return [
+            {**message, "content": None}
+            if message.get("tool_calls") and not message.get("content")
+            else message
+            for message in messages
+        ]
+
     def _call(self, rules: Rules, name: str, schema: dict[str, Any]) -> str:
         value, end = rules.json(schema), rules.literal(_CALL_END)
         if self.fenced:

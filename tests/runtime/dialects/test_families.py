@@ -149,6 +149,12 @@ def test_llama_sees_one_call_a_message() -> None:
     assert [message["content"] for message in replayed if "tool_calls" in message] == ["x", ""]
 
 
+def test_deepseek_calls_alone_have_no_content() -> None:
+    alone = {**said(call("a")), "content": ""}
+    replayed = DeepSeek(fenced=True).replay([alone, said(call("b")), {"role": "user", "content": ""}])
+    assert [message["content"] for message in replayed] == [None, "x", ""]
+
+
 def test_harmony_thoughts_have_another_name() -> None:
     message = {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [call("a")]}
     assert Harmony().replay([message])[0]["thinking"] == "hm"
