@@ -7,7 +7,7 @@ the grammar writes the form of the model's own template.
 import re
 from typing import Any
 
-from kimi_runtime.dialects.base import CallPart, MarkedReader, Plain, Reader, Taken, Tools, call_of
+from kimi_runtime.dialects.base import CallPart, MarkedReader, Message, Plain, Reader, Taken, Tools, call_of
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 from kimi_runtime.dialects.texts import end_of_json, first_of
 
