@@ -45,7 +45,10 @@ complete -c kimi-code -n '__fish_seen_subcommand_from sessions' -f -a list
 complete -c kimi-code -n '__fish_seen_subcommand_from sessions' -f -a rm
 complete -c kimi-code -n '__fish_seen_subcommand_from sessions' -f -a show
 complete -c kimi-code -n '__fish_seen_subcommand_from sessions' -f -a verify
+complete -c kimi-code -n '__fish_seen_subcommand_from models' -l calls
 complete -c kimi-code -n '__fish_seen_subcommand_from models' -l json
+complete -c kimi-code -n '__fish_seen_subcommand_from models' -l seed
+complete -c kimi-code -n '__fish_seen_subcommand_from models' -f -a check
 complete -c kimi-code -n '__fish_seen_subcommand_from models' -f -a info
 complete -c kimi-code -n '__fish_seen_subcommand_from models' -f -a list
 complete -c kimi-code -n '__fish_seen_subcommand_from models' -f -a pull

@@ -8,7 +8,7 @@ _kimi_code() {
         run) words=(--add-dir --api-key-env --approval --approvals --attempts --continue --cwd --fork --instant --max-steps --max-tokens --model --model-url --no-preserve-thinking --no-sandbox --no-verify --output-format --plan --preserve-thinking --prompt --resume --sandbox --thinking --timeout --verify -C -c -m -o -p -r) ;;
         demo) words=(--keep --model -m) ;;
         sessions) words=(--force --format --full --here --json --limit --output export list rm show verify) ;;
-        models) words=(--json info list pull rm) ;;
+        models) words=(--calls --json --seed check info list pull rm) ;;
         serve) words=(--ctx --model --port --socket -m) ;;
         policy) words=(--cwd --json check) ;;
         sandbox) words=(--cwd --network -C) ;;
