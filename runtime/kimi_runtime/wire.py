@@ -15,6 +15,7 @@ from kimi_runtime.job import Finished, Progress
 MAX_CANDIDATES = 128
 MAX_TOOLS = 512
 _MAX_DEPTH = 120
+_MAX_BYTES = 4 << 20
 
 
 class Function(msgspec.Struct, kw_only=True):
@@ -77,6 +78,10 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 
 def decode(body: bytes) -> ChatRequest:
     """Raises BadRequest with a sentence about the first thing that is wrong."""
+    if len(body) > _MAX_BYTES:
+        raise BadRequest(
+            f"The request is larger than {_MAX_BYTES >> 20} MiB, which is more text than any context holds."
+        )
     try:
         request = msgspec.json.decode(body, type=ChatRequest)
     except RecursionError:

@@ -81,6 +81,7 @@ def test_j09_hostile_requests_are_refused(chat: Chat) -> None:
         body(tools=[tool(properties={"a": nested(200)})]),
         b'{"messages": [{"role": "user", "content": ' + b"[" * 50_000 + b"]" * 50_000 + b"}]}",
         body(tools=[tool(f"t{number}") for number in range(MAX_TOOLS + 1)]),
+        body(tools=[tool(properties={"a": {"enum": [f"choice {number}" for number in range(300_000)]}})]),
         body(tool_choice="required"),
         body(tools=[tool()], tool_choice={"type": "function", "function": {"name": "No"}}),
     ]
