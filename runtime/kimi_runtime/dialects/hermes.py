@@ -7,7 +7,7 @@ known tool is a call; anything else stays text, unchanged.
 import json
 import re
 
-from kimi_runtime.dialects.base import Plain, Reader, Scanner, Thought, Tools, parse_calls
+from kimi_runtime.dialects.base import MarkedReader, Plain, Reader, Thought, Tools, parse_calls
 from kimi_runtime.dialects.rules import Openings, Rules, any_of, quoted
 from kimi_runtime.dialects.texts import blank, end_of_json, held, json_end
 
@@ -43,77 +43,35 @@ def _head(name: str) -> str:
     return f'{{"name": {json.dumps(name)}, "arguments": '
 
 
-class HermesReader(Scanner):
+class HermesReader(MarkedReader):
     """Splits an answer at tags, fences and bare objects; holds back only what may still become one of
     these."""
 
     def __init__(self, tools: Tools, thought: Thought, *, thinking: bool) -> None:
-        super().__init__()
-        self._tools = tools
-        self._think_open, self._think_close = thought.opener, thought.closer
-        self._state = "thinking" if thinking else "start"
+        super().__init__(tools, thought, thinking=thinking)
         self._in_fence = False
-        self._called = False
-        self._thought = False
-        self._fresh = True
-
-    def _left(self, text: str) -> None:
-        thinking = self._state == "thinking"
-        self._emit(text.strip("\n") if thinking and self._fresh else text, thinking=thinking)
 
     def _advance(self, *, final: bool) -> bool:
-        """One transition; False when more text is needed."""
         match self._state:
-            case "start":
-                return self._start(final=final)
-            case "thinking":
-                return self._think()
-            case "call":
-                return self._call(final=final)
             case "fence":
                 return self._fence(final=final)
             case "bare":
                 return self._bare(final=final)
             case _:
-                return self._text(final=final)
+                return super()._advance(final=final)
 
     def _start(self, *, final: bool) -> bool:
-        """At the very beginning: a thought, a bare object or text. Blank space before the former is
-        dropped."""
-        stripped = self._buffer.lstrip()
-        if self._thought:
-            self._buffer = stripped
-        if not stripped or (self._think_open.startswith(stripped) and stripped != self._think_open):
-            if final:
-                self._state = "text"
-            return final
-        if stripped.startswith(self._think_open):
-            self._buffer = stripped[len(self._think_open) :]
-            self._state = "thinking"
-        elif self._tools and stripped[0] in "{[":
+        """At the very beginning, and after a thought: a thought, a bare object or text."""
+        moved = super()._start(final=final)
+        if moved and self._state == "text" and self._tools and self._buffer.lstrip().startswith(("{", "[")):
             self._state = "bare"
-        else:
-            self._state = "text"
-        return True
-
-    def _think(self) -> bool:
-        if self._fresh:
-            self._buffer = self._buffer.lstrip("\n")
-        before, found, after = self._buffer.partition(self._think_close)
-        if found:
-            self._emit(before.rstrip("\n"), thinking=True)
-            self._buffer = after
-            self._state = "start"
-            self._thought = self._fresh = True
-            return True
-        certain = self._buffer[: len(self._buffer) - held(self._buffer, (self._think_close,))].rstrip("\n")
-        if certain:
-            self._fresh = False
-        self._emit(certain, thinking=True)
-        self._buffer = self._buffer[len(certain) :]
-        return False
+        return moved
 
     def _text(self, *, final: bool) -> bool:
+        if self._state == "after":
+            self._buffer = self._buffer.lstrip()
+            self._state = "start" if self._buffer else "after"
+            return bool(self._buffer)
         if not self._tools:
             self._emit(self._buffer)
             self._buffer = ""
@@ -121,7 +79,7 @@ class HermesReader(Scanner):
         marks = (_CALL, _FENCE)
         found = [(at, mark) for mark in marks if (at := self._buffer.find(mark)) >= 0]
         if not found:
-            if final and self._called and not self._buffer.strip():
+            if final and self._after_call and not self._buffer.strip():
                 self._buffer = ""  # blank space after the last call
             keep = 0 if final else held(self._buffer, marks)
             if not final:
@@ -209,5 +167,5 @@ class HermesReader(Scanner):
         if not calls or (known_only and any(call.name not in self._tools for call in calls)):
             return False
         self._parts += calls
-        self._called = True
+        self._after_call = True
         return True
