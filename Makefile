@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.steps
 	$(BIN)/python -m benchmarks.session_open
+	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.repair_bench --limit 6 --timeout 180
 
 format: install

@@ -45,8 +45,8 @@ class Engine:
     ) -> None:
         self.options = options
         self.steps = 0
-        self.seconds = [0.0, 0.0]
-        """Spent in steps: in all, and outside the model."""
+        self.seconds_outside = 0.0
+        """Of all steps, what was spent besides evaluating the model."""
         self.curve = curve or StepCurve(1 << 20)
         self._curve_file = curve_file
         if curve_file is not None:
@@ -157,9 +157,7 @@ class Engine:
         self.answers.write(plan, rows)
         self._advance_prompts(plan, rows)
         self.steps += 1
-        seconds = time.perf_counter() - begun
-        self.seconds[0] += seconds
-        self.seconds[1] += seconds - model_s
+        self.seconds_outside += time.perf_counter() - begun - model_s
 
     # ------------------------------------------------------------ steps
 

@@ -32,7 +32,8 @@ def largest(rows: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     maxima = rows[:, :whole].reshape(rows.shape[0], _GROUP, groups).max(axis=1)
     best = np.argpartition(maxima, groups - count, axis=1)[:, groups - count :]
     inside: NDArray[np.intp] = (np.arange(_GROUP)[:, None] * groups + best[:, None, :]).reshape(len(rows), -1)
-    tail: NDArray[np.intp] = np.tile(np.arange(whole, width), (len(rows), 1))
+    rest: NDArray[np.intp] = np.arange(whole, width, dtype=np.intp)
+    tail = np.tile(rest, (len(rows), 1))
     places = np.concatenate([inside, tail], axis=1)
     values = np.take_along_axis(rows, places, axis=1)
     chosen = np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]
