@@ -94,11 +94,9 @@ def rewrite(model: Model, vocabulary: Vocabulary, lines: int) -> None:
         engine.stop()
         context.close()
         texts.append(done.text)
-        print(
-            f"rewriting {lines} lines, drafts {'on ' if drafts else 'off'}: "
-            f"{done.tokens / done.rest_s:6.1f} tokens/s ({done.tokens} tokens, {counts.accepted} of {counts.drafted} guesses right);"
-            f" prompt {len(prompt) / done.first_s:.0f} tokens/s"
-        )
+        speed = f"{done.tokens / done.rest_s:6.1f} tokens/s, prompt {len(prompt) / done.first_s:.0f} tokens/s"
+        guesses = f"{done.tokens} tokens, {counts.accepted} of {counts.drafted} guesses right"
+        print(f"rewriting {lines} lines, drafts {'on ' if drafts else 'off'}: {speed} ({guesses})")
     print(f"texts equal: {'yes' if texts[0] == texts[1] else 'NO'}")
 
 
