@@ -3,14 +3,13 @@
     python -m benchmarks.engine [--model FILE.gguf] [--lines N] [--at-once N]
 
 A file of `--lines` lines is written again with one name changed, greedily, without drafts and with them. The
-texts are equal but for near ties: llama.cpp's own logits differ by up to 0.75 between a batch of one token and
-a batch of many (measured on the embedded model without this engine), so where two tokens are that close, either
-may win. tests/runtime/test_drafts.py holds that drafts change nothing else. Then `--at-once` answers are written side by side, greedily and sampled: milliseconds of
-a step outside llama_decode.
+texts are equal but for near ties: llama.cpp's own logits differ by up to 0.75 between batches of one and of
+many tokens (measured on the embedded model without this engine), so of two tokens that close either may win.
+tests/runtime/test_drafts.py holds that drafts change nothing else. Then `--at-once` answers are written side
+by side, greedily and sampled: milliseconds of a step outside llama_decode.
 """
 
 import argparse
-import os
 import queue
 import sys
 import time
@@ -100,8 +99,7 @@ def rewrite(model: Model, vocabulary: Vocabulary, lines: int) -> None:
         speed = f"{done.tokens / done.rest_s:6.1f} tokens/s, prompt {len(prompt) / done.first_s:.0f} tokens/s"
         guesses = f"{done.tokens} tokens, {counts.accepted} of {counts.drafted} guesses right"
         print(f"rewriting {lines} lines, drafts {'on ' if drafts else 'off'}: {speed} ({guesses})")
-    shared = len(os.path.commonprefix(texts))
-    print("texts equal" if texts[0] == texts[1] else f"texts part after {shared} characters (a near tie?)")
+    print("texts equal" if texts[0] == texts[1] else "texts not equal (a near tie?)")
 
 
 def overhead(model: Model, vocabulary: Vocabulary, at_once: int) -> None:
